@@ -1,0 +1,202 @@
+"""The outbox: what is to be sent is a row, written in the transaction of what caused it (design §2).
+
+A worker sends it (`deliver_due`); the queue only wakes workers up.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from events.claiming import supersede_overtaken, wait_for_unanswered
+from events.models import Delivery
+from events.senders import WAITS_FOR_HOST
+from events.sending import Tally, deliver_due
+from events.settling import renewed_give_up_at
+from events.waking import wake_up
+
+if TYPE_CHECKING:
+    from events.log import Actor  # which fills the outbox with what webhooks are to be told
+
+__all__ = [
+    "Outgoing",
+    "Tally",
+    "cancel",
+    "cancel_waiting",
+    "cancel_webhooks",
+    "deliver_due",
+    "enqueue",
+    "hosts_waited_for",
+    "make_due",
+    "resend",
+    "wake_up",
+]
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One thing to be sent: version `sequence` of `source_id` to `target_id`. `payload` is JSON."""
+
+    organization_id: UUID
+    target_id: UUID
+    source_id: UUID
+    sequence: int
+    payload: dict[str, Any] = field(default_factory=dict)
+    host: str = ""
+    endpoint_id: UUID | None = None  # of a webhook
+
+
+_AGAIN = (
+    "state",
+    "payload",
+    "host",
+    "due_at",
+    "give_up_at",
+    "failures",
+    "refused_signatures",
+    "last_error_code",
+    "last_error",
+)
+
+
+def enqueue(kind: str, outgoing: Iterable[Outgoing]) -> int:
+    """Puts deliveries into the outbox, due at once; call it in the transaction of what caused them.
+
+    Older versions for the same target that still wait are superseded. A version that is there already (delivered,
+    failed, cancelled) is to be sent again. Three statements for any number. Returns how many.
+    """
+    now = timezone.now()
+    deliveries = [
+        Delivery(
+            organization_id=one.organization_id,
+            kind=kind,
+            endpoint_id=one.endpoint_id,
+            target_id=one.target_id,
+            source_id=one.source_id,
+            sequence=one.sequence,
+            payload=one.payload,
+            host=one.host[:255],
+            due_at=now,
+            created_at=now,
+            give_up_at=renewed_give_up_at(now),
+        )
+        for one in outgoing
+    ]
+    if not deliveries:
+        return 0
+    with transaction.atomic(savepoint=False):
+        Delivery.objects.bulk_create(
+            deliveries,
+            update_conflicts=True,
+            unique_fields=["kind", "target_id", "source_id", "sequence"],
+            update_fields=_AGAIN,
+            batch_size=500,
+        )
+        followed = [delivery for delivery in deliveries if delivery.sequence > 1]
+        if followed:
+            these = Q(
+                kind=kind,
+                target_id__in={delivery.target_id for delivery in followed},
+                source_id__in={delivery.source_id for delivery in followed},
+            )
+            wait_for_unanswered(these)
+            supersede_overtaken(these)
+        wake_up()
+    return len(deliveries)
+
+
+def resend(delivery: Delivery, actor: "Actor") -> Delivery:
+    """Sends it again, now and with a whole new time to arrive; a waiting one becomes due now. Attempts are kept.
+
+    Of an older version the newest is sent instead, since grades never go backwards. One that is under way stays so.
+    Returns the delivery that is due.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        newest = (
+            Delivery.objects.select_for_update()
+            .filter(kind=delivery.kind, target_id=delivery.target_id, source_id=delivery.source_id)
+            .order_by("-sequence")[:1]
+            .get()
+        )
+        if newest.claim is None:
+            newest.state = Delivery.State.PENDING
+            newest.due_at = now
+            newest.give_up_at = renewed_give_up_at(now)
+            newest.failures = 0
+            newest.refused_signatures = 0
+            newest.save(update_fields=["state", "due_at", "give_up_at", "failures", "refused_signatures"])
+            wake_up()
+    logger.info("delivery_resent", delivery_id=str(newest.pk), actor_kind=actor.kind, actor_id=actor.id)
+    return newest
+
+
+def cancel(delivery: Delivery, actor: "Actor", words: str = "Cancelled by hand.") -> bool:
+    """Takes back a delivery that waits. Returns whether it did: one that is under way or over stays as it is."""
+    cancelled = _cancel(Q(pk=delivery.pk), "cancelled", words)
+    if cancelled:
+        logger.info("delivery_cancelled", delivery_id=str(delivery.pk), actor_kind=actor.kind, actor_id=actor.id)
+    return bool(cancelled)
+
+
+def cancel_waiting(
+    kind: str,
+    *,
+    target_ids: Iterable[UUID],
+    code: str,
+    words: str,
+    source_ids: Iterable[UUID] | None = None,
+    except_source_ids: Iterable[UUID] = (),
+) -> int:
+    """Takes back what waits for these targets (from these sources only, or from all but some). Returns how many.
+
+    What is under way is not touched: its sender finds out before the next try.
+    """
+    which = Q(kind=kind, target_id__in=list(target_ids)) & ~Q(source_id__in=list(except_source_ids))
+    if source_ids is not None:
+        which &= Q(source_id__in=list(source_ids))
+    return _cancel(which, code, words)
+
+
+def cancel_webhooks(which: Q, code: str, words: str) -> int:
+    """Takes back the webhooks among these that wait. Returns how many."""
+    return _cancel(Q(kind=Delivery.Kind.WEBHOOK) & which, code, words)
+
+
+def _cancel(which: Q, code: str, words: str) -> int:
+    return Delivery.objects.filter(which, state=Delivery.State.PENDING, claim__isnull=True).update(
+        state=Delivery.State.CANCELLED, due_at=None, last_error_code=code, last_error=words
+    )
+
+
+def make_due(organization_id: UUID, *, code: str, hosts: Iterable[str] | None = None) -> int:
+    """What waits in this organization for `code` (only for these hosts, where named) is looked at again now."""
+    now = timezone.now()
+    waiting = _waiting(organization_id, code)
+    if hosts is not None:
+        waiting = waiting.filter(host__in=list(hosts))
+    due = waiting.update(due_at=now, give_up_at=renewed_give_up_at(now))
+    if due:
+        wake_up()
+    return due
+
+
+def hosts_waited_for(organization_id: UUID) -> set[str]:
+    """The hosts that deliveries of this organization wait for permission to call."""
+    return set(_waiting(organization_id, WAITS_FOR_HOST).order_by().values_list("host", flat=True).distinct())
+
+
+def _waiting(organization_id: UUID, code: str) -> QuerySet[Delivery]:
+    return Delivery.objects.filter(
+        organization_id=organization_id,
+        state=Delivery.State.PENDING,
+        claim__isnull=True,
+        last_error_code=code,
+    )
