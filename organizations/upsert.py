@@ -32,8 +32,11 @@ def _insert_sql(model: type[models.Model], vendor: str) -> str:
 def _upsert_sql(model: type[models.Model], vendor: str, unique: tuple[str, ...], overwritten: tuple[str, ...]) -> str:
     quote = connection.ops.quote_name
     columns = {name: quote(str(field.column)) for name, field in _fields(model).items()}
-    # A no-op assignment makes the conflicting row come back in RETURNING when there is nothing to overwrite.
-    assignments = [f"{columns[name]} = EXCLUDED.{columns[name]}" for name in overwritten or unique[:1]]
+    assignments = [f"{columns[name]} = EXCLUDED.{columns[name]}" for name in overwritten]
+    if not overwritten:
+        # A no-op assignment makes the conflicting row come back in RETURNING when there is nothing to overwrite.
+        idle = columns[_column_outside_keys(model)]
+        assignments = [f"{idle} = {quote(model._meta.db_table)}.{idle}"]
     primary_column = columns[_primary_key(model).attname]
     return (
         f"{_insert_sql(model, vendor)} ON CONFLICT ({', '.join(columns[name] for name in unique)}) "
@@ -56,6 +59,17 @@ def _primary_key(model: type[models.Model]) -> "Field[Any, Any]":
     if key is None or isinstance(key, models.AutoField):
         raise TypeError(f"{model.__name__} has no primary key that is made here.")
     return key
+
+
+def _column_outside_keys(model: type[models.Model]) -> str:
+    """A field that no key holds, if there is one: PostgreSQL locks a row more strongly when a key's column is assigned,
+    even to itself, and two launches that hold the row's key (FOR KEY SHARE, any foreign key to it) would wait for each
+    other without end."""
+    keys = {name for names in model._meta.unique_together for name in names}
+    for constraint in model._meta.total_unique_constraints:
+        keys.update(constraint.fields)
+    free = [field for field in model._meta.concrete_fields if not field.unique and field.name not in keys]
+    return (free or [_primary_key(model)])[0].attname
 
 
 def _check_names(model: type[models.Model], names: Iterable[str]) -> None:

@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.test import Client
 
 from courses.models import LmsCourse, ResourceLink
@@ -12,7 +12,9 @@ from launches.legacy_claims import LegacyClaim
 from launches.migration import SomebodyArrivedError, apply, plan_of
 from launches.models import Migration
 from launches.tests.moving import OLD, moving
+from organizations.account_locks import hold_accounts
 from organizations.models import LmsAccount, Person
+from organizations.upsert import upsert
 from tests.factories import MembershipFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -94,3 +96,27 @@ def test_applied_twice_at_once_it_is_done_once(move, key):
     assert not [one for one in answers if isinstance(one, Exception) and not isinstance(one, SomebodyArrivedError)]
     assert Migration.objects.count() == 1
     assert Person.objects.get() == before.person
+
+
+def test_an_account_that_others_hold_is_found_by_upsert_at_once(move):
+    """Two launches that hold one account and both insert it anew would wait for each other without end otherwise."""
+    person = move.by_1p1().person
+    account = LmsAccount.objects.get(person=person)
+    held, found = threading.Event(), threading.Event()
+
+    def hold():
+        with transaction.atomic():
+            hold_accounts(LmsAccount.objects.filter(pk=account.pk))
+            held.set()
+            return found.wait(10)
+
+    def find():
+        held.wait(10)
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '5s'")
+            unique = {"installation_id": account.installation_id, "lms_user_id": account.lms_user_id}
+            row = upsert(LmsAccount, unique, {"person_id": person.pk}, update=[])
+        found.set()
+        return row
+
+    assert sorted(map(str, at_once(hold, find))) == sorted([str((account.pk, False)), "True"])
