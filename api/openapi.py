@@ -97,11 +97,12 @@ def _describe_problems(path: str, operation: dict[str, Any]) -> None:
     if any(parameter["in"] == "query" for parameter in operation["parameters"]):
         statuses.add(422)
     responses = operation["responses"]
+    own_headers = operation.pop("x-headers", {})
     for details in responses.values():
         details["headers"] = {
             name: {"description": description, "schema": {"type": "integer"}}
             for name, description in RATE_HEADERS.items()
-        }
+        } | own_headers
     for status in sorted(statuses | set(operation.pop("x-problems", []))):
         responses[status] = {
             "description": HTTPStatus(status).phrase,

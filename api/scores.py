@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
 
 from api.authentication import actor_of, get_own
+from api.idempotency import HEADERS, IdempotencyKey, once
 from api.pagination import Page, PageQuery, slice_of
 from api.schemas.scores import ScoreIn, ScoreOut, score_out
 from courses.models import Assignment
@@ -21,13 +22,25 @@ from organizations.models import Person
 router = Router()
 
 
-@router.put("/assignments/{assignment_id}/scores/{person_id}", response=ScoreOut, summary="Record a score")
-def put_score(request: HttpRequest, assignment_id: UUID, person_id: UUID, score: ScoreIn) -> ScoreOut:
+@router.put(
+    "/assignments/{assignment_id}/scores/{person_id}",
+    response=ScoreOut,
+    summary="Record a score",
+    openapi_extra={"x-headers": HEADERS},
+)
+def put_score(
+    request: HttpRequest, assignment_id: UUID, person_id: UUID, score: ScoreIn, key: IdempotencyKey = None
+) -> HttpResponse | ScoreOut:
     """Records what the person has in the assignment; every call is a new version, and the newest wins in the LMS.
 
     The score is kept even if there is no gradebook cell for it yet: a released one is sent to a cell that appears
-    later. The answer shows the deliveries as they are right now; they go on by themselves.
+    later. The answer shows the deliveries as they are right now; they go on by themselves. To send again what may have
+    arrived already, send the same `Idempotency-Key`: the score keeps its version.
     """
+    return once(request, key, lambda: _recorded(request, assignment_id, person_id, score))
+
+
+def _recorded(request: HttpRequest, assignment_id: UUID, person_id: UUID, score: ScoreIn) -> ScoreOut:
     assignment = get_own(request, Assignment.objects.select_related("course__organization"), assignment_id)
     # Who was merged with somebody since the application got the id is whom the owner made of the two.
     person_id = person_now(assignment.course.organization_id, person_id)

@@ -23,7 +23,7 @@ from grades.outbox import KIND
 from launches.joining import lock_people
 from launches.merging import note_in_history
 from launches.models import Launch, LegacyClaim, Merge, MergeChange, Migration, MigrationChange
-from organizations.models import LmsAccount, Person, SignInLink, User
+from organizations.models import AnsweredRequest, LmsAccount, Person, SignInLink, User
 
 ERASED = "Erased person"
 # Secrets and addresses that carry somebody's session, in whatever model they are: nobody's data.
@@ -159,6 +159,7 @@ def _erase_one(person: Person, keep_scores: bool) -> Erased:
     _erase_launches(person, accounts)
     erased = Erased(len(accounts), *_erase_work(person, keep_scores))
     _erase_events(person)
+    _erase_answers(person)
     SignInLink.objects.filter(person=person).delete()
     LmsAccount.objects.filter(person=person).delete()
     Enrolment.objects.filter(person=person).update(state=Enrolment.State.GONE)
@@ -222,6 +223,12 @@ def _erase_launches(person: Person, accounts: list[LmsAccount]) -> None:
         mentees = [user_id for user_id in launch.mentor_for if user_id not in who]
         if actual != launch.actual_user or mentees != launch.mentor_for:
             Launch.objects.filter(pk=launch.pk).update(actual_user=actual, mentor_for=mentees, custom={})
+
+
+def _erase_answers(person: Person) -> None:
+    """What content applications were answered of the person's scores, kept for a day under their idempotency keys."""
+    answers = AnsweredRequest.objects.filter(api_token__organization=person.organization_id)
+    answers.filter(path__contains=str(person.pk)).delete()
 
 
 def _erase_events(person: Person) -> None:

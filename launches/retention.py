@@ -11,10 +11,13 @@ from django.utils import timezone
 
 from events.models import Event
 from launches.models import Launch, RefusalTally
+from organizations.api_tokens import ANSWERS_KEPT
 from organizations.identifiers import first_uuid7_of
-from organizations.models import Organization
+from organizations.models import AnsweredRequest, Organization
 
 EVENTS_KEPT = timedelta(days=400)
+# Longer than an answer counts: no request may find its own gone that was there a moment ago.
+ANSWERS_STORED = ANSWERS_KEPT + timedelta(hours=1)
 # A launch row is the nonce store, too: none goes before the longest window in which its signature could be valid.
 LAUNCHES_KEPT_AT_LEAST = timedelta(days=1)
 BATCH = 1000
@@ -28,11 +31,12 @@ class Forgotten:
     refusal_tallies: int
     events: int
     sessions: int
+    answers: int
 
 
 def purge() -> Forgotten:
     """Deletes what is past its age: launches (with their nonces) and counts of refusals by the organization's days or
-    LAUNCH_LOG_DAYS, events after 400 days, and sessions that have expired."""
+    LAUNCH_LOG_DAYS, events after 400 days, sessions that have expired, and the API's answers of a day ago."""
     now = timezone.now()
     launches = refusal_tallies = 0
     for organization_id, days in Organization.objects.values_list("id", "launch_log_days"):
@@ -47,6 +51,7 @@ def purge() -> Forgotten:
         refusal_tallies=refusal_tallies,
         events=_delete(Event.objects.filter(id__lt=first_uuid7_of(now - EVENTS_KEPT)).order_by("id")),
         sessions=_delete(Session.objects.filter(expire_date__lt=now)),
+        answers=_delete(AnsweredRequest.objects.filter(created_at__lt=now - ANSWERS_STORED)),
     )
 
 

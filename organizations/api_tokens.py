@@ -9,6 +9,8 @@ from organizations.identifiers import random_token
 from organizations.models import ApiToken, Organization
 
 USE_NOTED_EVERY = timedelta(minutes=1)
+# How long the answer to a request with an `Idempotency-Key` is remembered.
+ANSWERS_KEPT = timedelta(hours=24)
 
 
 def make_token(organization: Organization, name: str, token: str | None = None) -> tuple[ApiToken, str]:

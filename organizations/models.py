@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from organizations.encryption import EncryptedTextField
 from organizations.identifiers import random_token, uuid7
+from organizations.time_zones import time_zone_validator
 
 # Moodle HTML-escapes a key before it looks it up, so `&`, `<`, `>` and quotes break every outcome call (moodle.md 12).
 # What we generate is narrower: [A-Za-z0-9_-], at most 64.
@@ -92,8 +93,14 @@ class Organization(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(3650)],
         help_text="How long launches stay in the log. Empty: the platform's default.",
     )
+    time_zone = models.CharField(
+        max_length=64,
+        default="UTC",
+        validators=[time_zone_validator],
+        help_text="Where its days begin and end, on the home page and for mails: a name such as Europe/Berlin.",
+    )
     grade_digest = models.BooleanField(
-        default=True, help_text="Mail owners a daily digest of grades that did not arrive."
+        default=True, help_text="Mail owners and teachers a daily digest of grades that did not arrive."
     )
     branding = models.JSONField(default=dict, blank=True)
     meeting_policy = models.JSONField(default=dict, blank=True)
@@ -124,6 +131,9 @@ class Membership(models.Model):
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=16, choices=Role)
+    grade_digest = models.BooleanField(
+        "gets the digest", default=True, help_text="The daily mail about grades that did not arrive."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     organization_path = "organization"
@@ -355,6 +365,8 @@ class Person(models.Model):
     # Asserted by an installation whose addresses the owner vouched for; only such an address ever links people (J4).
     email_verified = models.BooleanField(default=False, editable=False)
     picture_url = models.CharField(max_length=2000, blank=True)
+    # Of a teacher who is no member: whether the daily mail about grades that did not arrive may come.
+    grade_digest = models.BooleanField(default=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     organization_path = "organization"
@@ -469,3 +481,26 @@ class ApiToken(models.Model):
         # A short token (given to `provision`) must not be given away by its prefix.
         self.prefix = token[: min(8, len(token) // 4)]
         self.hash = self.hash_of(token)
+
+
+class AnsweredRequest(models.Model):
+    """What a request with an `Idempotency-Key` was answered, so that the same request again is answered the same."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    api_token = models.ForeignKey(ApiToken, models.CASCADE, related_name="answered_requests")
+    key = models.CharField(max_length=255)
+    path = models.CharField(max_length=255)
+    # SHA-256 of method, path and body, hexadecimal: what the key stands for.
+    digest = models.CharField(max_length=64)
+    # The answer's JSON, byte for byte; empty while the request is at work, which nobody else ever sees.
+    answer = models.TextField(default="")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    organization_path = "api_token__organization"
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["api_token", "key"], name="answered_request_key_once")]
+        indexes = [models.Index(fields=["created_at"], name="answered_request_by_age")]
+
+    def __str__(self) -> str:
+        return self.path

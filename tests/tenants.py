@@ -15,7 +15,7 @@ from grades.models import Score
 from launches.models import Launch, LegacyClaim, Merge, MergeChange, Migration, MigrationChange, RefusalTally
 from organizations.api_tokens import make_token
 from organizations.identifiers import uuid7
-from organizations.models import LmsAccount, Membership, Organization, SignInLink, User
+from organizations.models import AnsweredRequest, LmsAccount, Membership, Organization, SignInLink, User
 from organizations.tool_keys import make_tool_key
 from tests import factories
 
@@ -191,6 +191,7 @@ def make_tenant(marker: str) -> Tenant:
         Submission.objects.create(assignment=assignment, person=person, text=f"{marker} work"),
         cell,
         score,
+        AnsweredRequest.objects.create(api_token=api_token, key=f"{marker}-key", path="/api/v1/", digest="0" * 64),
         delivery,
         Attempt.objects.create(delivery=delivery, number=1),
         WebhookEndpoint.objects.create(

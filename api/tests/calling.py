@@ -20,9 +20,16 @@ class Caller:
     def get(self, path: str, **query: Any) -> Any:
         return self.client.get(f"/api/v1{path}", query)
 
-    def send(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Any:
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        content_type: str = "application/json",
+        headers: dict[str, str] | None = None,
+    ) -> Any:
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        return self.client.generic(method, f"/api/v1{path}", content, content_type=content_type)
+        return self.client.generic(method, f"/api/v1{path}", content, content_type=content_type, headers=headers)
 
     def post(self, path: str, body: Any = None) -> Any:
         return self.send("POST", path, body)
