@@ -197,3 +197,43 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"Attempt {self.number}"
+
+
+class Mail(models.Model):
+    """A mail to be sent: a row of the outbox, too, written in the transaction of what it tells of.
+
+    `once` says which mail this is, so that nobody writes it twice. It leaves when it is due, and is due again later
+    where the mail server did not take it; `due_at` is null once it has left or was given up.
+    """
+
+    class Kind(models.TextChoices):
+        GRADE_DIGEST = "grade_digest", "Digest of grades that did not arrive"
+        WEBHOOK_WARNING = "webhook_warning", "A webhook fails"
+        WEBHOOK_DISABLED = "webhook_disabled", "A webhook was disabled"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="mails")
+    kind = models.CharField(max_length=32, choices=Kind)
+    once = models.CharField(max_length=128, unique=True)
+    about = models.UUIDField()  # digest: the day's GradeDigest; webhook: the endpoint
+    address = models.EmailField()
+    subject = models.CharField(max_length=255)
+    body = models.TextField()
+    stop_url = models.CharField(max_length=500, blank=True)  # where the receiver switches such mails off
+    due_at = models.DateTimeField(null=True, default=timezone.now)
+    claimed_until = models.DateTimeField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    last_error = models.CharField(max_length=100, blank=True)
+    sent_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    organization_path = "organization"
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["due_at"], condition=models.Q(due_at__isnull=False), name="mail_due"),
+            models.Index(fields=["about"], name="mail_by_subject"),
+        ]
+
+    def __str__(self) -> str:
+        return self.get_kind_display()

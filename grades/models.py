@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from courses.models import Assignment, ResourceLink
 from organizations.identifiers import uuid7
-from organizations.models import Deployment, Installation, LtiKey, Person
+from organizations.models import Deployment, Installation, LtiKey, Organization, Person
 
 
 class Score(models.Model):
@@ -75,3 +75,26 @@ class GradebookCell(models.Model):
 
     def __str__(self) -> str:
         return f"{self.person}: {self.resource_link}"
+
+
+class GradeDigest(models.Model):
+    """One day's look at the grades that did not arrive: whoever writes the row mails the digest, and nobody else.
+
+    `day` is a day in the organization's time zone; the digest tells of what failed from `since` to `through`.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="grade_digests")
+    day = models.DateField()
+    since = models.DateTimeField()
+    through = models.DateTimeField()
+    failures = models.PositiveIntegerField(default=0)  # deliveries that had failed, and had not arrived since
+    mails = models.PositiveIntegerField(default=0)
+
+    organization_path = "organization"
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organization", "day"], name="grade_digest_once_a_day")]
+
+    def __str__(self) -> str:
+        return f"{self.day:%d %b %Y}"

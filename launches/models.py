@@ -67,7 +67,8 @@ class Launch(models.Model):
         ordering = ["-id"]
         constraints = [models.UniqueConstraint(fields=["credential", "nonce"], name="launch_nonce_once")]
         indexes = [
-            models.Index(fields=["organization", "id"], name="launch_by_organization"),
+            # With the result behind the id, so that the home page counts days without reading the rows.
+            models.Index(fields=["organization", "id", "result"], name="launch_by_day"),
             models.Index(fields=["organization", "result", "id"], name="launch_by_result"),
             models.Index(fields=["resource_link", "id"], name="launch_by_link"),
         ]
