@@ -80,6 +80,7 @@ INSTALLED_APPS = [
     "events",
     "courses",
     "grades",
+    "recordings",
     "launches",
     "api",
     "lti_platform",

@@ -10,6 +10,7 @@ from factory.django import DjangoModelFactory
 from courses import models as courses
 from grades import models as grades
 from organizations import models as organizations
+from recordings import models as recordings
 
 
 class UserFactory(DjangoModelFactory):
@@ -159,3 +160,55 @@ class GradebookCellFactory(DjangoModelFactory):
     outcome_service_url = "https://lms.example/outcomes"
     result_sourcedid = factory.Sequence(lambda n: f"sourcedid-{n}")
     updated_at = factory.LazyFunction(timezone.now)
+
+
+class MeetingServerFactory(DjangoModelFactory):
+    class Meta:
+        model = recordings.MeetingServer
+
+    organization = factory.SubFactory(OrganizationFactory)
+    name = factory.Sequence(lambda n: f"Meeting server {n}")
+    url = "https://meet.example"
+    api_key = "meeting-key"
+    api_secret = "meeting-secret-that-is-long-enough"
+
+
+class RoomFactory(DjangoModelFactory):
+    """A room with its whole tenant: its server is its course's organization's."""
+
+    class Meta:
+        model = recordings.Room
+
+    course = factory.SubFactory(CourseFactory)
+    server = factory.SubFactory(MeetingServerFactory, organization=factory.SelfAttribute("..course.organization"))
+    slug = factory.Sequence(lambda n: f"room-{n}")
+    title = factory.Sequence(lambda n: f"Room {n}")
+
+
+class MeetingFactory(DjangoModelFactory):
+    """A running meeting."""
+
+    class Meta:
+        model = recordings.Meeting
+
+    room = factory.SubFactory(RoomFactory)
+    server = factory.SelfAttribute("room.server")
+    session_id = factory.Sequence(lambda n: f"session-{n}")
+
+
+class AttendanceFactory(DjangoModelFactory):
+    class Meta:
+        model = recordings.Attendance
+
+    meeting = factory.SubFactory(MeetingFactory)
+    person = factory.SubFactory(PersonFactory, organization=factory.SelfAttribute("..meeting.room.course.organization"))
+    identity = factory.LazyAttribute(lambda row: str(row.person.pk))
+
+
+class RecordingFactory(DjangoModelFactory):
+    class Meta:
+        model = recordings.Recording
+
+    room = factory.SubFactory(RoomFactory)
+    server = factory.SelfAttribute("room.server")
+    record_id = factory.Sequence(lambda n: f"session-{n}-1700000000000")

@@ -10,13 +10,14 @@ from django.db.models import Model
 from django.utils import timezone
 
 from courses.models import CourseAlias, Participation, RosterMember, RosterSync, Submission
-from events.models import Attempt, Delivery, Event, WebhookEndpoint
-from grades.models import Score
+from events.models import Attempt, Delivery, Event, Mail, WebhookEndpoint
+from grades.models import GradeDigest, Score
 from launches.models import Launch, LegacyClaim, Merge, MergeChange, Migration, MigrationChange, RefusalTally
 from organizations.api_tokens import make_token
 from organizations.identifiers import uuid7
 from organizations.models import AnsweredRequest, LmsAccount, Membership, Organization, SignInLink, User
 from organizations.tool_keys import make_tool_key
+from recordings.models import AttendanceGrading, MeetingWebhook, RoomLink
 from tests import factories
 
 OUR_APPS = ("organizations", "events", "courses", "grades", "launches", "recordings")
@@ -50,6 +51,7 @@ class Tenant:
             key.previous_secret,
             self.api_token,
             f"{self.marker}-webhook-secret",
+            f"{self.marker}-meeting-secret",
             f"{self.marker}-sourcedid",
             f"{self.marker}-nonce",
         ]
@@ -85,6 +87,11 @@ NAMED = (
     "invite",
     "Owner",
     "Teacher",
+    "server",
+    "Room",
+    "session",
+    "guest",
+    "Recording",
 )
 
 
@@ -201,6 +208,18 @@ def make_tenant(marker: str) -> Tenant:
             secret=f"{marker}-webhook-secret",
         ),
         Event.objects.create(organization=organization, type="score.changed", actor={"name": f"{marker} Owner"}),
+        Mail.objects.create(
+            organization=organization,
+            kind=Mail.Kind.GRADE_DIGEST,
+            once=f"{marker} mail",
+            about=uuid7(),
+            address=owner.email,
+            subject=f"{marker} mail",
+            body=f"{marker} mail",
+        ),
+        GradeDigest.objects.create(
+            organization=organization, day=timezone.now().date(), since=timezone.now(), through=timezone.now()
+        ),
         launch,
         LegacyClaim.objects.create(
             deployment=deployment, kind="person", lms_id=f"{marker}-new-user", old_id=f"{marker}-user", digest="0" * 64
@@ -219,6 +238,32 @@ def make_tenant(marker: str) -> Tenant:
             organization=organization, credential=key.pk, minute=timezone.now().replace(second=0, microsecond=0)
         ),
     ]
+    made += _live_sessions(marker, organization, course, assignment, link, person)
     tenant.rows = {type(row): row for row in made}
     # The owner is what tells of users; the teacher's membership has rows of the same kinds.
     return tenant
+
+
+def _live_sessions(marker: str, organization: Any, course: Any, assignment: Any, link: Any, person: Any) -> list[Any]:
+    server: Any = factories.MeetingServerFactory(
+        organization=organization,
+        name=f"{marker} server",
+        url=f"https://{marker.lower()}.meet.example",
+        api_secret=f"{marker}-meeting-secret",
+    )
+    room: Any = factories.RoomFactory(course=course, server=server, title=f"{marker} Room")
+    meeting: Any = factories.MeetingFactory(
+        room=room, server=server, session_id=f"{marker} session", started_by=person, ended_at=None
+    )
+    attendance: Any = factories.AttendanceFactory(meeting=meeting, person=person)
+    return [
+        server,
+        room,
+        meeting,
+        attendance,
+        attendance.intervals.create(connection_id=f"{marker} guest", joined_at=timezone.now()),
+        factories.RecordingFactory(room=room, meeting=meeting, server=server, title=f"{marker} Recording"),
+        RoomLink.objects.create(resource_link=link, room=room),
+        AttendanceGrading.objects.create(assignment=assignment, room=room),
+        MeetingWebhook.objects.create(server=server, event_id=f"{marker} session", type="room_started"),
+    ]
