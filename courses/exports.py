@@ -1,7 +1,5 @@
 """The assignment URLs of a course, as rows and as CSV (codio.md: Assignment URLs → Export)."""
 
-import csv
-import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -12,12 +10,11 @@ from django.http import HttpResponse
 
 from courses.addresses import assignment_url, constant_url
 from courses.models import Assignment, Course
+from events.csv_export import csv_lines
 
 COLUMNS = ("course", "module", "assignment", "points", "url", "constant_url")
 CSV_TYPE = "text/csv; charset=utf-8"
 _NAME_LIMIT = 80
-# A spreadsheet takes a cell that begins so for a formula (OWASP, CSV injection).
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 @dataclass(frozen=True)
@@ -55,17 +52,11 @@ def rows_that_launch(course: Course) -> list[AssignmentUrls]:
 
 def as_csv(rows: Iterable[AssignmentUrls]) -> bytes:
     """CSV (RFC 4180) in UTF-8 with a byte order mark, which Excel wants; no cell is read as a formula."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(COLUMNS)
-    for row in rows:
-        cells = [row.course, row.module, row.assignment, f"{row.points.normalize():f}", row.url, row.constant_url]
-        writer.writerow([_plain(cell) for cell in cells])
-    return text.getvalue().encode("utf-8-sig")
-
-
-def _plain(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
+    cells = (
+        (row.course, row.module, row.assignment, f"{row.points.normalize():f}", row.url, row.constant_url)
+        for row in rows
+    )
+    return "".join(csv_lines(COLUMNS, cells)).encode()
 
 
 def download_name(course: Course, ending: str) -> str:

@@ -34,6 +34,7 @@ __all__ = [
     "hosts_waited_for",
     "make_due",
     "resend",
+    "resend_failed",
     "wake_up",
 ]
 
@@ -136,6 +137,27 @@ def resend(delivery: Delivery, actor: "Actor") -> Delivery:
             wake_up()
     logger.info("delivery_resent", delivery_id=str(newest.pk), actor_kind=actor.kind, actor_id=actor.id)
     return newest
+
+
+def resend_failed(deliveries: "QuerySet[Delivery]", actor: "Actor") -> int:
+    """Sends those again that have failed, now and with a whole new time to arrive. Returns how many.
+
+    One conditional statement: of two people who ask at the same moment one does it, and what has arrived meanwhile is
+    not sent twice. Which of them are still the newest of their target, the caller says.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        sent = deliveries.filter(state=Delivery.State.FAILED).update(
+            state=Delivery.State.PENDING,
+            due_at=now,
+            give_up_at=renewed_give_up_at(now),
+            failures=0,
+            refused_signatures=0,
+        )
+        if sent:
+            wake_up()
+    logger.info("deliveries_resent", count=sent, actor_kind=actor.kind, actor_id=actor.id)
+    return sent
 
 
 def cancel(delivery: Delivery, actor: "Actor", words: str = "Cancelled by hand.") -> bool:

@@ -161,12 +161,33 @@ def test_events_are_exported_as_they_are_filtered(organization, owner):
     assert "attachment" in response["Content-Disposition"]
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "\n=x"])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "\nx", "＝1", "＋1", "－1", "＠x", " =1", "\u3000=1"]
+)
 def test_no_cell_is_a_formula(text):
     assert formula_safe(text) == f"'{text}"
 
 
-@pytest.mark.parametrize(("value", "text"), [(None, ""), (7, "7"), ("plain = text", "plain = text")])
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("a;=1+1", "a;'=1+1"),
+        ("a; @x", "a;' @x"),
+        ("a\t+1", "a\t'+1"),
+        ("a\n-1\r\n=2", "a\n'-1\r\n'=2"),
+        ("\n=1", "'\n'=1"),
+        ("=1;=2", "'=1;'=2"),
+    ],
+)
+def test_no_cell_begins_in_the_middle_of_another(text, safe):
+    """Where a spreadsheet splits at semicolons, tabs or line breaks of its own accord."""
+    assert formula_safe(text) == safe
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, ""), (7, "7"), ("plain = text", "plain = text"), ("a; b", "a; b"), ("1,-1", "1,-1"), ("a-b;c", "a-b;c")],
+)
 def test_other_cells_stay_as_they_are(value, text):
     assert formula_safe(value) == text
 
