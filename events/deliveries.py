@@ -139,7 +139,7 @@ def resend(delivery: Delivery, actor: "Actor") -> Delivery:
     return newest
 
 
-def resend_failed(deliveries: "QuerySet[Delivery]", actor: "Actor") -> int:
+def resend_failed(deliveries: QuerySet[Delivery], actor: "Actor") -> int:
     """Sends those again that have failed, now and with a whole new time to arrive. Returns how many.
 
     One conditional statement: of two people who ask at the same moment one does it, and what has arrived meanwhile is
@@ -147,7 +147,8 @@ def resend_failed(deliveries: "QuerySet[Delivery]", actor: "Actor") -> int:
     """
     now = timezone.now()
     with transaction.atomic():
-        sent = deliveries.filter(state=Delivery.State.FAILED).update(
+        # The state is asked of the row itself: that is what PostgreSQL looks at again after waiting for somebody else.
+        sent = Delivery.objects.filter(pk__in=deliveries.values("pk"), state=Delivery.State.FAILED).update(
             state=Delivery.State.PENDING,
             due_at=now,
             give_up_at=renewed_give_up_at(now),

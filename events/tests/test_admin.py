@@ -162,7 +162,8 @@ def test_events_are_exported_as_they_are_filtered(organization, owner):
 
 
 @pytest.mark.parametrize(
-    "text", ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "\nx", "＝1", "＋1", "－1", "＠x", " =1", "\u3000=1"]
+    "text",
+    ["=1+1", "+1", "-1", "\tx", "\rx", "\nx", "\uff1d1", "\uff0b1", "\uff0d1", "\uff20x", "@x", " =1", "\u3000=1"],
 )
 def test_no_cell_is_a_formula(text):
     assert formula_safe(text) == f"'{text}"
