@@ -22,7 +22,7 @@ from events.csv_export import csv_response
 from events.deliveries import cancel, resend
 from events.delivery_subjects import search_of, subjects_of
 from events.log import Actor, EventType
-from events.models import Attempt, Delivery, Event
+from events.models import Attempt, Delivery, Event, Mail
 from organizations.tenancy import scope_of
 from organizations.tenant_admin import READ, TenantAdmin, TenantRelatedFilter, TenantTabularInline, moment_column
 
@@ -41,18 +41,44 @@ class SinceFilter(DropdownFilter):
 
     title = "time"
     parameter_name = "since"
-    spans = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(30)}
+    spans = {
+        "hour": timedelta(hours=1),
+        "day": timedelta(days=1),
+        "week": timedelta(days=7),
+        "fortnight": timedelta(days=14),
+        "month": timedelta(days=30),
+    }
 
     def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
         super().__init__(request, params, model, model_admin)
         self.time_field = model_admin.time_field
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("hour", "Last hour"), ("day", "Last 24 hours"), ("week", "Last 7 days"), ("month", "Last 30 days")]
+        return [
+            ("hour", "Last hour"),
+            ("day", "Last 24 hours"),
+            ("week", "Last 7 days"),
+            ("fortnight", "Last 14 days"),
+            ("month", "Last 30 days"),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         span = self.spans.get(self.value() or "")
         return queryset.filter(**{f"{self.time_field}__gte": timezone.now() - span}) if span else queryset
+
+
+class ReasonFilter(DropdownFilter):
+    """Reached from the home page, which counts failures by their reason."""
+
+    title = "reason"
+    parameter_name = "reason"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        wanted = request.GET.get(self.parameter_name, "")
+        return [(wanted, wanted.replace("_", " ").capitalize())] if wanted else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(last_error_code=self.value()) if self.value() else queryset
 
 
 class AttemptInline(TenantTabularInline):
@@ -122,6 +148,7 @@ class DeliveryAdmin(TenantAdmin):
         ("state", ChoicesDropdownFilter),
         ("kind", ChoicesDropdownFilter),
         ("endpoint", TenantRelatedFilter),
+        ReasonFilter,
         SinceFilter,
     ]
     search_fields = ["last_error", "host"]
@@ -324,6 +351,21 @@ class AttemptAdmin(TenantAdmin):
     ordering = ["-id"]
     fields = ["delivery", "number", "started_at", "duration_ms", "response_status", "outcome", "error"]
     fields += ["request", "response"]
+
+
+@admin.register(Mail)
+class MailAdmin(TenantAdmin):
+    """The mails of the platform's own accord: to whom, about what, and whether they have left."""
+
+    owners_may = READ
+    time_field = "created_at"
+    list_display = ["made_column", "kind", "address", "subject", "sent_column", "attempts", "last_error"]
+    made_column = moment_column("created_at", "Made")
+    sent_column = moment_column("sent_at", "Left", empty="not yet")
+    list_filter = [("kind", ChoicesDropdownFilter), SinceFilter]
+    search_fields = ["address", "subject"]
+    ordering = ["-id"]
+    fields = ["kind", "address", "subject", "body", "created_at", "due_at", "attempts", "last_error", "sent_at"]
 
 
 class EventTypeFilter(DropdownFilter):

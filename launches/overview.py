@@ -1,24 +1,41 @@
 """This room's part of the admin's home page."""
 
+from collections import defaultdict
 from datetime import timedelta
+from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Count, Sum
 from django.urls import reverse
 from django.utils import timezone
 
 from launches.models import Launch, RefusalTally
+from lti.errors import LaunchErrorCode
+from organizations.identifiers import first_uuid7_of
 from organizations.models import Installation
 from organizations.overview import (
     Attention,
+    Chart,
     Reach,
+    Reason,
+    Reasons,
     Series,
     Step,
+    Sums,
+    View,
     adds_attention,
-    adds_series,
+    adds_charts,
+    adds_reasons,
     adds_steps,
-    counts_per_day,
+    adds_sums,
+    affected_words,
+    counted_by_day,
+    series_of,
+    since_days,
 )
 from organizations.tenancy import within
+
+# By their names, since an index finds what is in a list, and not what differs from one.
+REFUSED = [code.value for code in LaunchErrorCode]
 
 
 @adds_steps
@@ -37,21 +54,73 @@ def first_launch(reach: Reach) -> list[Step]:
     ]
 
 
-@adds_series
-def launches(reach: Reach) -> list[Series]:
-    accepted, refused = counts_per_day(within(Launch.objects.all(), reach), "at", Q(result=Launch.ACCEPTED))
+@adds_charts
+def launches(view: View) -> list[Chart]:
+    counts = counted_by_day(within(Launch.objects.all(), view.reach), view, "result")
+    # Refusals beyond what is kept of each credential and minute are counted only.
+    refused = series_of(counts, lambda result: result != Launch.ACCEPTED)
+    tallies = within(RefusalTally.objects.all(), view.reach)
+    for (day, _), count in counted_by_day(tallies, view, "organization", moment="minute", total=Sum("count")).items():
+        refused[day] = refused.get(day, 0) + count
     url = reverse("admin:launches_launch_changelist")
+    accepted = series_of(counts, lambda result: result == Launch.ACCEPTED)
     return [
-        Series(10, "Launches", "accepted", "good", accepted, f"{url}?result=accepted"),
-        Series(10, "Launches", "refused", "bad", refused, f"{url}?result=refused"),
+        Chart(
+            10,
+            "Launches",
+            [
+                Series("accepted", "good", accepted, view.link(url, result=Launch.ACCEPTED)),
+                Series("refused", "bad", refused, view.link(url, result="refused")),
+            ],
+            view.days,
+            "Nobody has come from an LMS. Open a link there: the set-up guide of your LMS says how.",
+        )
     ]
+
+
+@adds_reasons
+def reasons_of_refusals(view: View) -> Reasons:
+    rows = within(Launch.objects.all(), view.reach).filter(id__gte=first_uuid7_of(view.since))
+    found = (
+        rows.filter(result__in=REFUSED)
+        .order_by()
+        .values("result")
+        .annotate(total=Count("pk"), people=Count("person", distinct=True), courses=Count("course", distinct=True))
+        .order_by("-total", "result")
+    )
+    url = reverse("admin:launches_launch_changelist")
+    return Reasons(
+        10,
+        "Why launches were refused",
+        [
+            Reason(
+                one["result"].replace("_", " ").capitalize(),
+                one["total"],
+                affected_words(one["people"], one["courses"]),
+                view.link(url, result=one["result"]),
+            )
+            for one in found
+        ],
+    )
+
+
+@adds_sums
+def sums_of_launches(view: View) -> Sums:
+    rows = within(Launch.objects.all(), view.reach).filter(id__gte=first_uuid7_of(view.since))
+    found: dict[UUID, dict[str, int]] = defaultdict(dict)
+    counted = rows.order_by().values_list("organization", "result").annotate(total=Count("pk"))
+    for organization_id, result, total in counted:
+        column = "launches accepted" if result == Launch.ACCEPTED else "launches refused"
+        found[organization_id][column] = found[organization_id].get(column, 0) + total
+    return Sums(10, ["launches accepted", "launches refused"], "launches refused", found)
 
 
 @adds_attention
 def refused_launches(reach: Reach) -> list[Attention]:
     since = timezone.now() - timedelta(days=1)
-    count = within(Launch.objects.filter(at__gte=since).exclude(result=Launch.ACCEPTED), reach).count()
-    count += sum(within(RefusalTally.objects.filter(minute__gte=since), reach).values_list("count", flat=True)[:5000])
+    count = since_days(within(Launch.objects.filter(result__in=REFUSED), reach), 1).count()
+    tallied = within(RefusalTally.objects.filter(minute__gte=since), reach).aggregate(total=Sum("count"))
+    count += tallied["total"] or 0
     if not count:
         return []
     return [

@@ -103,6 +103,7 @@ class PlatformAdminSite(UnfoldAdminSite):
         organizations = list(scope.limit(Organization.objects.all())) if not scope.is_operator else []
         chosen = _chosen(request, organizations)
         reach = scope.reach if chosen is None else [chosen.pk]
+        view = overview.view_of(reach, chosen, among_others=len(organizations) > 1)
         steps = overview.checklist(reach) if not scope.is_operator else []
         context = {
             **self.each_context(request),
@@ -114,7 +115,11 @@ class PlatformAdminSite(UnfoldAdminSite):
             "steps_done": sum(step.done for step in steps),
             "next_step": next((step for step in steps if not step.done), None),
             "attention": overview.attention(reach),
-            "charts": overview.charts(reach),
+            "zone": str(view.zone),
+            "charts": overview.charts(view),
+            # Words of a tenant's LMS, and who is affected, are its owners' to see.
+            "reasons": overview.reasons(view) if not scope.is_operator else [],
+            "sums": overview.sums(view) if scope.is_operator else None,
             **(extra_context or {}),
         }
         return TemplateResponse(request, "admin/index.html", context)

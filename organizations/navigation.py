@@ -42,6 +42,7 @@ def sidebar(request: HttpRequest) -> list[Item]:
             _item("Members", "organizations_membership_changelist", "badge"),
             _item("API tokens", "organizations_apitoken_changelist", "key"),
             _item("Webhooks", "events_webhookendpoint_changelist", "webhook"),
+            _item("Mails", "events_mail_changelist", "mail"),
             _item("Events", "events_event_changelist", "history"),
         ),
     ]

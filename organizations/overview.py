@@ -1,18 +1,65 @@
 """What the admin's home page shows. Every room adds its part, so that none needs to know the rooms above it."""
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from datetime import date, timedelta
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
-from django.db.models import Count, Model, Q, QuerySet
-from django.db.models.functions import TruncDate
+from django.db.models import Aggregate, Count, QuerySet, Value
 from django.utils import timezone
+
+from organizations.identifiers import first_uuid7_of
+from organizations.models import Organization
+from organizations.time_zones import last_days
 
 # The organizations to look at; None stands for all (an operator's view).
 Reach = Collection[UUID] | None
 
 DAYS = 14
+# The sums of an operator's home: as many organizations, those with most failures first.
+ORGANIZATIONS_SHOWN = 50
+
+
+@dataclass(frozen=True)
+class Day:
+    """A day of the organization's calendar: from its first moment to the first one after it."""
+
+    day: date
+    begins: datetime
+    ends: datetime
+
+
+@dataclass(frozen=True)
+class View:
+    """What a home page looks at: these organizations, over the last 14 days (today last) of the time zone.
+
+    `narrowed` is what links to lists add where a list would show more organizations than the page.
+    """
+
+    reach: Reach
+    zone: ZoneInfo
+    days: Sequence[Day]
+    narrowed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def since(self) -> datetime:
+        return self.days[0].begins
+
+    def link(self, url: str, **parameters: str) -> str:
+        """The address of a list with these filters, over these days."""
+        return f"{url}?{urlencode({**parameters, 'since': 'fortnight', **self.narrowed})}"
+
+
+def view_of(reach: Reach, organization: Organization | None = None, *, among_others: bool = False) -> View:
+    """The view of one organization in its own time zone, or of all in UTC. `among_others`: lists show several."""
+    zone = ZoneInfo(organization.time_zone if organization else "UTC")
+    days = [Day(*one) for one in last_days(timezone.now(), zone, DAYS)]
+    narrowed = {"organization": str(organization.pk)} if organization and among_others else {}
+    return View(reach, zone, days, narrowed)
 
 
 @dataclass(frozen=True)
@@ -39,19 +86,121 @@ class Attention:
 
 @dataclass(frozen=True)
 class Series:
-    """Counts per day. `tone` is good or bad; `url` leads to the rows."""
+    """Counts per day. `tone` is good, waiting or bad; `url` leads to the rows."""
 
-    order: int
-    chart: str
     name: str
     tone: str
     counts: Mapping[date, int]
     url: str
 
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
 
+
+@dataclass(frozen=True)
+class Rectangle:
+    """A part of a column, in units of the chart's view box."""
+
+    tone: str
+    y: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A day's column: what it shows, and the counts in the order of the series."""
+
+    day: date
+    x: int
+    counts: list[int]
+    parts: list[Rectangle]
+    words: str
+
+
+WIDTH, HEIGHT = 280, 100
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Stacked columns over the days of a view, the first series at the bottom. `empty` says what to do without any."""
+
+    order: int
+    title: str
+    series: list[Series]
+    days: Sequence[Day]
+    empty: str
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(one.total for one in self.series)
+
+    @property
+    def words(self) -> str:
+        """The chart in one sentence, for who cannot see it."""
+        return f"{self.title} per day: " + ", ".join(f"{one.total} {one.name}" for one in self.series)
+
+    @property
+    def bars(self) -> list[Bar]:
+        counts = [[one.counts.get(day.day, 0) for one in self.series] for day in self.days]
+        top = max([sum(column) for column in counts] + [1])
+        step = WIDTH // len(self.days)
+        return [
+            Bar(
+                day.day,
+                index * step + 3,
+                column,
+                _stacked(column, [one.tone for one in self.series], top),
+                ", ".join(f"{count} {one.name}" for count, one in zip(column, self.series, strict=True)),
+            )
+            for index, (day, column) in enumerate(zip(self.days, counts, strict=True))
+        ]
+
+
+def _stacked(counts: list[int], tones: list[str], top: int) -> list[Rectangle]:
+    parts, y = [], float(HEIGHT)
+    for count, tone in zip(counts, tones, strict=True):
+        height = round(HEIGHT * count / top, 2)
+        y = round(y - height, 2)
+        if count:
+            parts.append(Rectangle(tone, y, height))
+    return parts
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why something failed, how often, and who is affected, in words; `url` leads to the rows."""
+
+    words: str
+    count: int
+    affected: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """The reasons of one kind of failure, the most frequent first."""
+
+    order: int
+    title: str
+    rows: list[Reason]
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What operators see of each organization: numbers by column."""
+
+    order: int
+    columns: list[str]
+    failures: str  # the column to sort by
+    by_organization: Mapping[UUID, Mapping[str, int]]
+
+
+_charts: list[Callable[[View], list[Chart]]] = []
+_reasons: list[Callable[[View], Reasons]] = []
+_sums: list[Callable[[View], Sums]] = []
 _steps: list[Callable[[Reach], list[Step]]] = []
 _attention: list[Callable[[Reach], list[Attention]]] = []
-_series: list[Callable[[Reach], list[Series]]] = []
 
 
 def adds_steps(provider: Callable[[Reach], list[Step]]) -> Callable[[Reach], list[Step]]:
@@ -64,8 +213,18 @@ def adds_attention(provider: Callable[[Reach], list[Attention]]) -> Callable[[Re
     return provider
 
 
-def adds_series(provider: Callable[[Reach], list[Series]]) -> Callable[[Reach], list[Series]]:
-    _series.append(provider)
+def adds_charts(provider: Callable[[View], list[Chart]]) -> Callable[[View], list[Chart]]:
+    _charts.append(provider)
+    return provider
+
+
+def adds_reasons(provider: Callable[[View], Reasons]) -> Callable[[View], Reasons]:
+    _reasons.append(provider)
+    return provider
+
+
+def adds_sums(provider: Callable[[View], Sums]) -> Callable[[View], Sums]:
+    _sums.append(provider)
     return provider
 
 
@@ -78,88 +237,99 @@ def attention(reach: Reach) -> list[Attention]:
     return sorted(found, key=lambda entry: entry.tone != "danger")
 
 
-@dataclass(frozen=True)
-class Bar:
-    """A day's column, in units of the chart's view box (height 100)."""
+def charts(view: View) -> list[Chart]:
+    return sorted((chart for provider in _charts for chart in provider(view)), key=lambda chart: chart.order)
 
-    day: date
-    x: float
-    good: int
-    bad: int
-    good_height: float
-    bad_height: float
 
-    @property
-    def good_y(self) -> float:
-        return round(100 - self.good_height, 2)
-
-    @property
-    def bad_y(self) -> float:
-        return round(100 - self.good_height - self.bad_height, 2)
+def reasons(view: View) -> list[Reasons]:
+    """Those of which there are any."""
+    found = [provider(view) for provider in _reasons]
+    return sorted((one for one in found if one.rows), key=lambda one: one.order)
 
 
 @dataclass(frozen=True)
-class Chart:
-    """Two stacked series over the last 14 days."""
+class OrganizationSums:
+    """A row of an operator's table: the counts in the order of the columns."""
 
-    title: str
-    good: Series
-    bad: Series
-    bars: list[Bar]
-
-    @property
-    def good_total(self) -> int:
-        return sum(bar.good for bar in self.bars)
-
-    @property
-    def bad_total(self) -> int:
-        return sum(bar.bad for bar in self.bars)
+    organization: Organization
+    counts: list[int]
+    failures: int
 
 
-def charts(reach: Reach) -> list[Chart]:
-    """One chart per subject."""
-    by_title: dict[str, dict[str, Series]] = {}
-    for entry in sorted((entry for provider in _series for entry in provider(reach)), key=lambda entry: entry.order):
-        by_title.setdefault(entry.chart, {})[entry.tone] = entry
-    return [_chart(title, pair["good"], pair["bad"]) for title, pair in by_title.items()]
+@dataclass(frozen=True)
+class SumsTable:
+    """What happened in each organization: those with most failures first; `more` are not shown."""
+
+    columns: list[str]
+    rows: list[OrganizationSums]
+    more: int
 
 
-def _chart(title: str, good: Series, bad: Series) -> Chart:
-    days = last_days()
-    top = max([good.counts.get(day, 0) + bad.counts.get(day, 0) for day in days] + [1])
-    bars = [
-        Bar(
-            day,
-            x=round(index * 20 + 3, 2),
-            good=good.counts.get(day, 0),
-            bad=bad.counts.get(day, 0),
-            good_height=round(100 * good.counts.get(day, 0) / top, 2),
-            bad_height=round(100 * bad.counts.get(day, 0) / top, 2),
+def sums(view: View) -> SumsTable:
+    """The numbers of every organization in the view that had any: no names of people, no words of theirs."""
+    found = sorted((provider(view) for provider in _sums), key=lambda one: one.order)
+    failures: dict[UUID, int] = defaultdict(int)
+    totals: dict[UUID, int] = defaultdict(int)
+    for one in found:
+        for organization_id, counts in one.by_organization.items():
+            failures[organization_id] += counts.get(one.failures, 0)
+            totals[organization_id] += sum(counts.values())
+    first = sorted(totals, key=lambda pk: (-failures[pk], -totals[pk], pk))
+    organizations = Organization.objects.in_bulk(first[:ORGANIZATIONS_SHOWN])
+    rows = [
+        OrganizationSums(
+            organizations[pk],
+            [one.by_organization.get(pk, {}).get(column, 0) for one in found for column in one.columns],
+            failures[pk],
         )
-        for index, day in enumerate(days)
+        for pk in first[:ORGANIZATIONS_SHOWN]
+        if pk in organizations
     ]
-    return Chart(title, good, bad, bars)
+    return SumsTable([column for one in found for column in one.columns], rows, max(len(first) - len(rows), 0))
 
 
-def last_days() -> list[date]:
-    """The last 14 days in UTC, today last."""
-    today = timezone.now().date()
-    return [today - timedelta(days=DAYS - 1 - index) for index in range(DAYS)]
+def counted_by_day(
+    rows: QuerySet[Any, Any], view: View, *fields: str, moment: str = "id", total: Aggregate | None = None
+) -> dict[tuple[Any, ...], int]:
+    """How many rows there are by (day, values of the fields), in one statement; combinations without any are left out.
+
+    Each day is a range of `moment`: of ids, which rise with time, or of a column of times. So an index is read from
+    one end to the other, however long the table is. `total` counts otherwise than by row.
+    """
+    of_ids = moment == "id"
+    counted = Count("pk") if total is None else total
+    parts = []
+    for number, day in enumerate(view.days):
+        ends = (first_uuid7_of(day.begins), first_uuid7_of(day.ends)) if of_ids else (day.begins, day.ends)
+        part = rows.filter(**{f"{moment}__gte": ends[0], f"{moment}__lt": ends[1]}).order_by()
+        grouped = part.annotate(number=Value(number)).values("number", *fields).annotate(counted=counted)
+        parts.append(grouped.values_list("number", *fields, "counted"))
+    united: QuerySet[Any, Any] = parts[0].union(*parts[1:], all=True)
+    return {(view.days[number].day, *values): count for number, *values, count in united if count}
 
 
-def counts_per_day(rows: QuerySet[Model], field: str, good: Q) -> tuple[dict[date, int], dict[date, int]]:
-    """How many rows of each of the last days fulfil the condition, and how many do not, in one query."""
-    since = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS - 1)
-    found = (
-        rows.filter(**{f"{field}__gte": since})
-        .order_by()
-        .annotate(day=TruncDate(field))
-        .values("day")
-        .annotate(good=Count("pk", filter=good), total=Count("pk"))
-        .values_list("day", "good", "total")
-    )
-    table = list(found)
-    return (
-        {day: fulfilled for day, fulfilled, _ in table},
-        {day: total - fulfilled for day, fulfilled, total in table},
-    )
+def since_days(rows: QuerySet[Any, Any], days: int = DAYS) -> QuerySet[Any, Any]:
+    """The rows of the last so many times 24 hours, by their ids."""
+    return rows.filter(id__gte=first_uuid7_of(timezone.now() - timedelta(days=days)))
+
+
+def series_of(counts: Mapping[tuple[Any, ...], int], wanted: Callable[..., bool]) -> dict[date, int]:
+    """The counts by day of those combinations (given without the day) that are wanted."""
+    found: dict[date, int] = defaultdict(int)
+    for (day, *values), count in counts.items():
+        if wanted(*values):
+            found[day] += count
+    return dict(found)
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """“1 person”, “3 people”."""
+    return f"{count} {one if count == 1 else many}"
+
+
+def affected_words(people: int, courses: int) -> str:
+    """“3 people in 2 courses”; empty where nobody is known."""
+    if not people:
+        return counted(courses, "course", "courses") if courses else ""
+    words = counted(people, "person", "people")
+    return f"{words} in {counted(courses, 'course', 'courses')}" if courses else words

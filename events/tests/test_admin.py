@@ -145,7 +145,7 @@ def test_the_home_page_shows_failures(cell, owner):
     delivery_of(cell)
     text = text_of(owner.get("/admin/"))
     assert "1 grade did not arrive" in text
-    assert "Grades per day: 0 delivered, 1 failed" in text
+    assert "Grades per day: 0 delivered, 0 waiting, 1 failed" in text
 
 
 # Events
