@@ -164,6 +164,12 @@ class Delivery(models.Model):
         indexes = [
             models.Index(fields=["due_at"], condition=models.Q(state="pending"), name="delivery_due"),
             models.Index(fields=["claimed_until"], condition=models.Q(claim__isnull=False), name="delivery_claimed"),
+            # By which the claim steps from one receiver of an organization to the next, however much waits for each.
+            models.Index(
+                fields=["organization", "host", "due_at"],
+                condition=models.Q(state="pending", claim__isnull=True, due_at__isnull=False),
+                name="delivery_due_by_receiver",
+            ),
             models.Index(fields=["source_id"], name="delivery_by_source"),
             models.Index(fields=["organization", "state", "id"], name="delivery_by_state"),
             models.Index(
@@ -173,6 +179,30 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.get_state_display().lower()}"
+
+
+class SilentHost(models.Model):
+    """A host that left an organization's requests unanswered; the row goes with its first answer.
+
+    After some in a row it rests until `resting_until` (null: not yet), and is then tried with one request at a time.
+    By organization, so that nobody can make another tenant's deliveries rest.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="silent_hosts")
+    host = models.CharField(max_length=255)
+    unanswered = models.PositiveIntegerField()  # in a row
+    rests = models.PositiveSmallIntegerField(default=0)  # in a row: each is longer than the one before
+    resting_until = models.DateTimeField(null=True, blank=True)
+
+    organization_path = "organization"
+
+    class Meta:
+        ordering = ["host"]
+        constraints = [models.UniqueConstraint(fields=["organization", "host"], name="silent_host_once")]
+
+    def __str__(self) -> str:
+        return self.host
 
 
 class Attempt(models.Model):

@@ -10,7 +10,7 @@ from django.db.models import Model
 from django.utils import timezone
 
 from courses.models import CourseAlias, Participation, RosterMember, RosterSync, Submission
-from events.models import Attempt, Delivery, Event, Mail, WebhookEndpoint
+from events.models import Attempt, Delivery, Event, Mail, SilentHost, WebhookEndpoint
 from grades.models import GradeDigest, Score
 from launches.models import Launch, LegacyClaim, Merge, MergeChange, Migration, MigrationChange, RefusalTally
 from organizations.api_tokens import make_token
@@ -200,6 +200,7 @@ def make_tenant(marker: str) -> Tenant:
         score,
         AnsweredRequest.objects.create(api_token=api_token, key=f"{marker}-key", path="/api/v1/", digest="0" * 64),
         delivery,
+        SilentHost.objects.create(organization=organization, host=f"{marker}.example", unanswered=1),
         Attempt.objects.create(delivery=delivery, number=1),
         WebhookEndpoint.objects.create(
             organization=organization,
