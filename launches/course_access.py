@@ -14,7 +14,7 @@ from django.views.decorators.cache import never_cache
 from courses.models import Course
 from events.log import Actor
 from launches.visits import Visit, get_visit_for_staff, launch_page
-from organizations.models import Membership, Organization, User
+from organizations.models import Membership, Organization, Person, User
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,20 @@ class CourseAccess:
         if self.visit is not None:
             return reverse(f"launch-course-{page}", kwargs={"launch_id": self.visit.launch.id, **parameters})
         return reverse(f"course-{page}", kwargs={"course_id": self.course.pk, **parameters})
+
+    def grading_url(self, page: str, assignment_id: UUID, **parameters: Any) -> str:
+        """The address of a page on which an assignment is graded: `page` is the part of its route's name behind
+        `launch-` (in the frame) and `course-grading-` (signed in directly)."""
+        parameters["assignment_id"] = assignment_id
+        if self.visit is not None:
+            return reverse(f"launch-{page}", kwargs={"launch_id": self.visit.launch.id, **parameters})
+        return reverse(f"course-grading-{page}", kwargs={"course_id": self.course.pk, **parameters})
+
+    def is_own(self, person: Person) -> bool:
+        """Whether this person is the one in front of the page."""
+        if self.visit is not None:
+            return person.pk == self.visit.person.pk
+        return self.membership is not None and person.user_id == self.membership.user_id
 
 
 CoursePage = Callable[..., HttpResponse]

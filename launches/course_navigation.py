@@ -34,6 +34,7 @@ def access_of(visit: Visit) -> CourseAccess | None:
     """A visit's access to its course, for staff; nobody else has one."""
     if visit.course is None or not visit.is_staff:
         return None
+    visit.course.organization = visit.organization
     return CourseAccess(visit.course, Actor.of(visit.person), visit.is_teacher, visit=visit)
 
 

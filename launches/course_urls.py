@@ -5,11 +5,12 @@ The same pages in the LMS frame are in `launches/page_urls.py`, below /launches/
 
 from django.urls import path
 
-from launches import copying_pages, course_settings_pages, export_pages, learner_pages, setup_pages
+from launches import copying_pages, course_settings_pages, export_pages, learner_pages, setup_pages, teacher_pages
 from launches.course_access import signed_in
 from launches.dashboard_pages import course_dashboard
 
 _OWN = "assignments/<uuid:assignment_id>/"
+_GRADING = "gradebook/assignments/<uuid:assignment_id>/"
 
 urlpatterns = [
     path("", course_dashboard, name="course-dashboard"),
@@ -17,6 +18,13 @@ urlpatterns = [
     path(f"{_OWN}draft", learner_pages.draft, name="course-own-draft"),
     path(f"{_OWN}submission", learner_pages.submission, name="course-own-submission"),
     path(f"{_OWN}passage", learner_pages.passage, name="course-own-passage"),
+    path(_GRADING, signed_in(teacher_pages.table), name="course-grading-assignment"),
+    path(f"{_GRADING}passages", signed_in(teacher_pages.passages), name="course-grading-passages"),
+    path(f"{_GRADING}release", signed_in(teacher_pages.release), name="course-grading-release"),
+    path(f"{_GRADING}send-again", signed_in(teacher_pages.send_again), name="course-grading-send-again"),
+    path(f"{_GRADING}table.csv", signed_in(teacher_pages.table_csv), name="course-grading-table-csv"),
+    path(f"{_GRADING}people/<uuid:person_id>/", signed_in(teacher_pages.person), name="course-grading-person"),
+    path(f"{_GRADING}people/<uuid:person_id>/score", signed_in(teacher_pages.score), name="course-grading-score"),
     path("lti/", signed_in(course_settings_pages.settings_page), name="course-lti"),
     path("lti/" + _OWN, signed_in(course_settings_pages.links_page), name="course-lti-links"),
     path("lti/links/<uuid:link_id>/", signed_in(course_settings_pages.link_page), name="course-lti-link"),

@@ -15,6 +15,7 @@ from courses.models import Assignment, Course, Enrolment, Participation, RosterM
 from events.models import Delivery
 from grades.models import Score
 from grades.passage import Passage, passage_of
+from launches.course_access import CourseAccess
 from launches.mentoring import seen_by_mentor
 from launches.visits import Visit
 from organizations.models import LmsAccount, Person
@@ -139,13 +140,25 @@ def visible_students(visit: Visit, course: Course) -> QuerySet[Person]:
     return students_of(course).filter(from_lms_course(visit, "pk"), seen_by_mentor(visit, course, "pk"))
 
 
-def learners(visit: Visit, assignment: Assignment) -> QuerySet[Person]:
-    """The students whose work the visitor may see, by family name, with how far they are in the assignment.
+def students_seen(access: CourseAccess) -> QuerySet[Person]:
+    """The students of the course whose work may be seen: in the frame those of `visible_students`, signed in directly
+    all of them."""
+    if access.visit is not None:
+        return visible_students(access.visit, access.course)
+    return students_of(access.course)
+
+
+# People as lists show them: by family name, where the LMS told it.
+BY_NAME = (Lower(Coalesce(NullIf("family_name", Value("")), "name")), Lower("name"), "id")
+
+
+def learners(access: CourseAccess, assignment: Assignment) -> QuerySet[Person]:
+    """The students whose work may be seen, by family name, with how far they are in the assignment.
 
     Those who left the LMS course stay as long as they have work or a score.
     """
     return (
-        visible_students(visit, assignment.course)
+        students_seen(access)
         .alias(
             work=FilteredRelation("submissions", condition=Q(submissions__assignment=assignment.pk)),
             mark=FilteredRelation("scores", condition=Q(scores__assignment=assignment.pk)),
@@ -177,13 +190,17 @@ def learners(visit: Visit, assignment: Assignment) -> QuerySet[Person]:
             ),
         )
         .filter(Q(enrolment_state=Enrolment.State.ACTIVE) | Q(submitted_at__isnull=False) | Q(mark_id__isnull=False))
-        .order_by(Lower(Coalesce(NullIf("family_name", Value("")), "name")), Lower("name"), "id")
+        .order_by(*BY_NAME)
     )
 
 
 def narrowed(people: QuerySet[Person], chosen: Filter, search: str) -> QuerySet[Person]:
     """The people that match a filter and a part of their name or address."""
-    people = people.filter(_CONDITIONS[chosen])
+    return named(people.filter(_CONDITIONS[chosen]), search)
+
+
+def named(people: QuerySet[Person], search: str) -> QuerySet[Person]:
+    """The people in whose name or address every word of the search occurs."""
     for word in search.split():
         people = people.filter(Q(name__icontains=word) | Q(email__icontains=word))
     return people

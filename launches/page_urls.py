@@ -25,6 +25,7 @@ from launches import (
     teacher_pages,
 )
 from launches.course_access import CourseAccess, in_frame
+from launches.course_navigation import access_of
 from launches.dashboard_pages import dashboard_page
 from launches.sections import AskedSection, asked_section
 from launches.student_pages import assignment_page, load_assignment
@@ -77,8 +78,10 @@ def assignment(request: HttpRequest, launch_id: UUID, assignment_id: UUID) -> Ht
 def _assignment(
     request: HttpRequest, visit: Visit, found: Assignment, asked_for: AskedSection | None = None
 ) -> HttpResponse:
-    page = table_page if visit.is_staff else assignment_page
-    return page(request, visit, found, asked_for=asked_for)
+    access = access_of(visit)
+    if access is None:
+        return assignment_page(request, visit, found, asked_for=asked_for)
+    return table_page(request, access, found, asked_for=asked_for)
 
 
 @require_safe
@@ -131,11 +134,35 @@ urlpatterns = [
     path(f"{_ASSIGNMENT}draft", student_pages.draft, name="launch-draft"),
     path(f"{_ASSIGNMENT}submission", student_pages.submission, name="launch-submission"),
     path(f"{_ASSIGNMENT}passage", student_pages.own_passage, name="launch-own-passage"),
-    path(f"{_ASSIGNMENT}passages", teacher_pages.passages, name="launch-passages"),
-    path(f"{_ASSIGNMENT}release", teacher_pages.release, name="launch-release"),
-    path(f"{_ASSIGNMENT}send-again", teacher_pages.send_again, name="launch-send-again"),
+    path(
+        f"{_ASSIGNMENT}passages",
+        in_frame(teacher_pages.passages),
+        name="launch-passages",
+    ),
+    path(
+        f"{_ASSIGNMENT}release",
+        in_frame(teacher_pages.release, changes=True),
+        name="launch-release",
+    ),
+    path(
+        f"{_ASSIGNMENT}send-again",
+        in_frame(teacher_pages.send_again, changes=True),
+        name="launch-send-again",
+    ),
     path(f"{_ASSIGNMENT}in-the-lms", lms_results_pages.results_page, name="launch-lms-results"),
-    path(f"{_ASSIGNMENT}table.csv", teacher_pages.table_csv, name="launch-table-csv"),
-    path(f"{_ASSIGNMENT}people/<uuid:person_id>/", teacher_pages.person, name="launch-person"),
-    path(f"{_ASSIGNMENT}people/<uuid:person_id>/score", teacher_pages.score, name="launch-score"),
+    path(
+        f"{_ASSIGNMENT}table.csv",
+        in_frame(teacher_pages.table_csv),
+        name="launch-table-csv",
+    ),
+    path(
+        f"{_ASSIGNMENT}people/<uuid:person_id>/",
+        in_frame(teacher_pages.person),
+        name="launch-person",
+    ),
+    path(
+        f"{_ASSIGNMENT}people/<uuid:person_id>/score",
+        in_frame(teacher_pages.score, changes=True),
+        name="launch-score",
+    ),
 ]

@@ -129,7 +129,8 @@ class LmsCourseFactory(DjangoModelFactory):
         model = courses.LmsCourse
 
     installation = factory.SubFactory(InstallationFactory)
-    context_id = factory.Sequence(lambda n: f"context-{n}")
+    # Not as the contexts of tests.launching are called.
+    context_id = factory.Sequence(lambda n: f"made-context-{n}")
 
 
 class ResourceLinkFactory(DjangoModelFactory):

@@ -35,6 +35,12 @@ def course_url(context: template.Context, page: str, **parameters: Any) -> str:
     return str(context["access"].url(page, **parameters))
 
 
+@register.simple_tag(takes_context=True)
+def grading_url(context: template.Context, page: str, **parameters: Any) -> str:
+    """A page on which the context's `assignment` is graded, as `CourseAccess.grading_url` names it."""
+    return str(context["access"].grading_url(page, context["assignment"].pk, **parameters))
+
+
 @register.inclusion_tag("launches/course_nav.html", takes_context=True)
 def course_nav(context: template.Context, current: str = "") -> dict[str, Any]:
     """The ways between the pages of the context's course (`access`, or `visit`); `current` is where one is."""

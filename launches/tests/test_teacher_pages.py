@@ -15,7 +15,6 @@ from events.log import SYSTEM, Actor
 from events.models import Delivery, Event
 from grades.models import GradebookCell, Score
 from grades.scores import record_score
-from launches.teacher_pages import plain_cells
 from organizations.models import LmsAccount
 from tests.factories import (
     AssignmentFactory,
@@ -419,11 +418,6 @@ def test_csv(key, assignment):
     assert first[8].startswith("On its way")
     assert second[0] == "'@SUM(A1)"
     assert response["Content-Disposition"].startswith("attachment")
-
-
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", "\n=1"])
-def test_no_cell_is_a_formula(text):
-    assert plain_cells([text]) == ["'" + text]
 
 
 def test_a_mentor_sees_and_changes_nothing(key, assignment):
