@@ -55,8 +55,9 @@ bench: install ## launches beside a bare view, growth, deliveries beside the cei
 screenshots: install ## the pictures in docs/images
 	$(BIN)/python docs/screenshots.py
 
-guides: install ## docs/setup, from the set-up guides of the platform
+guides: install ## docs/setup and docs/events.md, from what the platform itself shows and does
 	@DEBUG=true $(BIN)/python manage.py write_setup_guides
+	@DEBUG=true $(BIN)/python manage.py write_event_reference
 
 PIP_COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options

@@ -20,3 +20,9 @@ def loopback(settings):
     yield
     for made_once in (key_sets, platform_tokens):
         made_once.cache_clear()
+
+
+@pytest.fixture
+def events_of_any_kind(settings):
+    """For tests of how events travel, whatever they say."""
+    settings.EVENT_DATA_CHECKED = False

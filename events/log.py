@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 
-from events.fan_out import TEST_TYPE, fan_out
+from events.event_types import EventType, check_event
+from events.fan_out import fan_out
 from events.models import Event
 from organizations.models import ApiToken, Organization, Person, User
 
@@ -37,25 +39,7 @@ class Actor:
 
 SYSTEM = Actor("system")
 
-
-class EventType:
-    """The event types of the contract (§4), and `course.copy_undone`: what a copy was made for is gone again."""
-
-    ENROLMENT_CREATED = "enrolment.created"
-    ASSIGNMENT_OPENED = "assignment.opened"
-    SUBMISSION_CREATED = "submission.created"
-    SCORE_CHANGED = "score.changed"
-    GRADE_DELIVERED = "grade.delivered"
-    GRADE_FAILED = "grade.failed"
-    COURSE_COPIED = "course.copied"
-    COURSE_COPY_UNDONE = "course.copy_undone"
-    LINK_MAPPED = "link.mapped"
-    KEY_REVEALED = "key.revealed"
-    KEY_ROTATED = "key.rotated"
-    REGISTRATION_CREATED = "registration.created"
-    WEBHOOK_TEST = TEST_TYPE
-    SIGN_IN_ADDED = "person.sign_in_added"
-    SIGN_IN_REMOVED = "person.sign_in_removed"
+__all__ = ["SYSTEM", "Actor", "EventType", "event_of", "record", "record_many"]
 
 
 def event_of(
@@ -67,7 +51,9 @@ def event_of(
     subject_id: UUID | str,
     data: dict[str, Any] | None = None,
 ) -> Event:
-    """An event that is not written yet: for `record_many`."""
+    """An event that is not written yet: for `record_many`. What it says has to be described in `event_types.EVENTS`."""
+    if settings.EVENT_DATA_CHECKED:
+        check_event(event_type, actor.kind, subject_kind, data or {})
     return Event(
         organization_id=organization_id,
         type=event_type,

@@ -55,6 +55,12 @@ API_REQUESTS_PER_MINUTE = env.int("API_REQUESTS_PER_MINUTE", default=6000)  # of
 DELIVERY_FIRST_RETRY_SECONDS = env.float("DELIVERY_FIRST_RETRY_SECONDS", default=30)
 DELIVERY_MAX_AGE_HOURS = env.float("DELIVERY_MAX_AGE_HOURS", default=72)
 DELIVERY_LEASE_SECONDS = env.float("DELIVERY_LEASE_SECONDS", default=60)
+# Whether events are held to their description (events/event_types.py). Not in production, where a slip in a
+# description must not keep the change from happening that the event tells of.
+EVENT_DATA_CHECKED = DEBUG
+DELIVERY_HOST_LIMIT = env.int("DELIVERY_HOST_LIMIT", default=60)  # under way to one host, over all workers
+if DELIVERY_HOST_LIMIT < 1:
+    raise ImproperlyConfigured("DELIVERY_HOST_LIMIT must be at least 1, or nothing is ever sent.")
 LOG_FORMAT = env.str("LOG_FORMAT", default="") or ("console" if DEBUG else "json")
 SENTRY_DSN = env.str("SENTRY_DSN", default="")
 
@@ -188,6 +194,8 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "deliver what a lost wake-up left behind": {"task": "events.deliver_due", "schedule": 10.0},
     "forget what is past its age": {"task": "launches.purge", "schedule": 3600.0},
+    "send mails that are due": {"task": "events.send_mails", "schedule": 60.0},
+    "write digests of failed grades": {"task": "grades.write_digests", "schedule": 600.0},
     "read rosters that are due": {"task": "courses.refresh_rosters", "schedule": 60.0},
 }
 
@@ -305,6 +313,7 @@ CONTENT_SECURITY_POLICY = {
 
 EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://" if DEBUG else "dummymail://")
 vars().update(EMAIL_CONFIG)
+EMAIL_TIMEOUT = 20
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="") or f"no-reply@{_base.hostname}"
 
 NINJA_PAGINATION_MAX_LIMIT = 500

@@ -52,6 +52,7 @@ def _event(organization, number):
     )
 
 
+@pytest.mark.usefixtures("events_of_any_kind")
 def test_events_are_read_oldest_first_and_after_the_last_seen(api, stranger):
     events = sorted((_event(api.organization, number) for number in range(3)), key=lambda event: event.id)
     _event(stranger.organization, 9)

@@ -51,6 +51,7 @@ def test_from_the_call_to_a_verified_delivery(api, loopback):
     assert api.post(f"/deliveries/{delivery['id']}/resend").json()["state"] == "pending"
 
 
+@pytest.mark.usefixtures("events_of_any_kind")
 def test_deliveries_come_in_pages(api):
     webhook = made(api)
     made(api, url="https://other.example/")

@@ -151,6 +151,7 @@ def test_the_home_page_shows_failures(cell, owner):
 # Events
 
 
+@pytest.mark.usefixtures("events_of_any_kind")
 def test_events_are_exported_as_they_are_filtered(organization, owner):
     record(organization, "score.changed", actor=Actor("user", "1", "=cmd()"), subject_kind="score", subject_id="7")
     record(organization, "key.revealed", actor=SYSTEM, subject_kind="lti_key", subject_id="8")
@@ -193,6 +194,7 @@ def test_other_cells_stay_as_they_are(value, text):
     assert formula_safe(value) == text
 
 
+@pytest.mark.usefixtures("events_of_any_kind")
 def test_events_are_searched_and_never_changed(organization, owner):
     event = record(organization, "key.rotated", actor=Actor("user", "1", "Ada"), subject_kind="lti_key", subject_id="8")
     record(organization, "key.rotated", actor=Actor("user", "2", "Bob"), subject_kind="lti_key", subject_id="9")

@@ -84,6 +84,7 @@ def test_it_is_changed_without_touching_the_rest(owner, endpoint):
     assert endpoint.url == URL
 
 
+@pytest.mark.usefixtures("events_of_any_kind")
 def test_switching_off_cancels_and_on_clears_the_reason(organization, owner, endpoint):
     record(organization, EventType.SCORE_CHANGED, actor=SYSTEM, subject_kind="score", subject_id="1")
     form = {"url": URL, "description": "", "event_types": ["*"]}

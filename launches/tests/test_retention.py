@@ -52,6 +52,7 @@ def test_a_nonce_outlives_its_window_whatever_is_set(settings):
     assert Launch.objects.get() == launch
 
 
+@pytest.mark.usefixtures("events_of_any_kind")
 def test_counts_events_and_sessions_go_too():
     organization = OrganizationFactory(launch_log_days=10)
     kept = _tally(organization, 9)
