@@ -1,6 +1,7 @@
 """Taking due deliveries under a lease, so that no two workers send the same one, and none is lost with a worker."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -9,15 +10,20 @@ import structlog
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from events.models import Delivery
 from events.senders import registered_kinds
+from events.sharing import Traffic, next_ones
+from events.silence import Receiver
 from organizations.identifiers import uuid7
 
 logger = structlog.get_logger(__name__)
 
 _TRIES = 3
+_CLAIM_LOCK = 0x6F7574626F78  # "outbox"
+_STOPPED_AFTER = "10s"
 # What a sender's code begins with when the other side did not answer in time, and how long it may still be at work.
 UNANSWERED = "no_answer"
 UNANSWERED_GRACE = timedelta(seconds=60)
@@ -30,6 +36,7 @@ class Claimed:
     claim: UUID
     deadline: float
     deliveries: list[Delivery]
+    silent: frozenset[Receiver] = frozenset()  # who has left requests unanswered, and rests or may soon
 
 
 def _newer_versions() -> QuerySet[Delivery]:
@@ -46,11 +53,11 @@ def newer_version() -> Exists:
     return Exists(_newer_versions())
 
 
-def _due(resting_hosts: frozenset[str]) -> QuerySet[Delivery]:
+def _due() -> QuerySet[Delivery]:
     under_way = Delivery.objects.filter(kind=OuterRef("kind"), target_id=OuterRef("target_id"), claim__isnull=False)
     # Scalar subqueries, since PostgreSQL turns NOT EXISTS into a join that may read the whole index of claims, dead
     # entries and all; so it asks the index once for each due row, and stops at the limit.
-    due = Delivery.objects.alias(
+    return Delivery.objects.alias(
         under_way=Subquery(under_way.order_by().values("pk")[:1]),
         newer=Subquery(_newer_versions().values("pk")[:1]),
     ).filter(
@@ -61,17 +68,17 @@ def _due(resting_hosts: frozenset[str]) -> QuerySet[Delivery]:
         under_way__isnull=True,
         newer__isnull=True,
     )
-    return due.exclude(host__in=resting_hosts) if resting_hosts else due
 
 
-def claim_due(limit: int, resting_hosts: frozenset[str] = frozenset()) -> Claimed:
-    """Claims at most `limit` due deliveries, the longest due first and never two for one target.
+def claim_due(limit: int, here: Mapping[str, int] | None = None) -> Claimed:
+    """Claims at most `limit` due deliveries, in turn for each organization and host, and never two for one target.
 
-    Counts the try in each. Deliveries to `resting_hosts` are left alone.
+    Counts the try in each. No host gets more than may be under way to it over all workers (DELIVERY_HOST_LIMIT), one
+    that rests gets none, and one named in `here` at most so many.
     """
     for _ in range(_TRIES):
         try:
-            return _claim(limit, resting_hosts)
+            return _claim(limit, here or {})
         except IntegrityError:
             # Another worker claimed a delivery to one of these targets between our look and our claim
             # (delivery_one_under_way_per_target); the next look sees it.
@@ -79,26 +86,42 @@ def claim_due(limit: int, resting_hosts: frozenset[str] = frozenset()) -> Claime
     return Claimed(uuid7(), time.monotonic(), [])
 
 
-def _claim(limit: int, resting_hosts: frozenset[str]) -> Claimed:
+def _claim(limit: int, here: Mapping[str, int]) -> Claimed:
     claim = uuid7()
     with transaction.atomic():
-        rows = _due(resting_hosts).order_by("due_at")
+        _one_claim_at_a_time()
+        traffic = Traffic.now(here)
+        chosen = next_ones(_due(), limit, traffic)
+        rows = _due().filter(pk__in=chosen).order_by("due_at")
         if connection.features.has_select_for_update_skip_locked:
+            # Whoever sends one of them again or takes it back at this moment has it.
             rows = rows.select_for_update(skip_locked=True)
-        one_per_target: dict[tuple[str, UUID], Delivery] = {}
-        for delivery in rows[:limit]:
-            one_per_target.setdefault((delivery.kind, delivery.target_id), delivery)
-        deliveries = list(one_per_target.values())
+        deliveries = list(rows) if chosen else []
         deadline = time.monotonic() + settings.DELIVERY_LEASE_SECONDS
         if deliveries:
-            until = timezone.now() + timedelta(seconds=settings.DELIVERY_LEASE_SECONDS)
+            # By the database's clock, as take_over_expired compares it: workers' clocks may differ.
+            until = Now() + timedelta(seconds=settings.DELIVERY_LEASE_SECONDS)
             Delivery.objects.filter(pk__in=[delivery.pk for delivery in deliveries], claim__isnull=True).update(
                 claim=claim, claimed_until=until, attempts=F("attempts") + 1
             )
     for delivery in deliveries:
         delivery.claim = claim
         delivery.attempts += 1
-    return Claimed(claim, deadline, deliveries)
+    return Claimed(claim, deadline, deliveries, frozenset(traffic.silent))
+
+
+def _one_claim_at_a_time() -> None:
+    """Until the end of this transaction, so that what is under way to a host is counted before more is claimed.
+
+    A claim takes milliseconds; a worker that is stopped in the middle of one is cut off, so that it stops no other.
+    SQLite has one writer anyway.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT set_config('idle_in_transaction_session_timeout', %s, true), pg_advisory_xact_lock(%s)",
+                [_STOPPED_AFTER, _CLAIM_LOCK],
+            )
 
 
 def wait_for_unanswered(among: Q) -> None:
@@ -130,9 +153,7 @@ def wait_for_unanswered(among: Q) -> None:
 
 def take_over_expired() -> int:
     """Frees what a dead worker had claimed; it is due again as it was. Returns how many."""
-    freed = Delivery.objects.filter(claim__isnull=False, claimed_until__lt=timezone.now()).update(
-        claim=None, claimed_until=None
-    )
+    freed = Delivery.objects.filter(claim__isnull=False, claimed_until__lt=Now()).update(claim=None, claimed_until=None)
     if freed:
         logger.warning("delivery_leases_expired", deliveries=freed)
     return freed

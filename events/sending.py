@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,19 +19,21 @@ from events.claiming import Claimed, claim_due, supersede_overtaken, take_over_e
 from events.models import Attempt, Delivery
 from events.senders import Errand, Prepared, Result, Returned, Verdict, sender_of
 from events.settling import Ended, settle
+from events.silence import Receiver, note_answers
 from lti.outbound import OutboundClient, OutboundFailed, OutboundPolicy, OutboundRefused, OutboundResponse
 from organizations.outbound import outbound_client
 
 logger = structlog.get_logger(__name__)
 
-IN_FLIGHT = 20  # requests at once in one run
+IN_FLIGHT = 20  # requests at once to one host in one run
 TIME_LIMIT = 240.0  # seconds after which a run claims nothing more
 # Answers that come within this time of one another are written down together.
 GATHER_SECONDS = 0.015
 HOUSEKEEPING_SECONDS = 5.0
-# A host that leaves this many requests in a row unanswered rests for a while, so that it does not hold up the others.
-UNANSWERED_UNTIL_REST = 10
-LONGEST_REST_SECONDS = 30.0
+# While answers are awaited, so often a run looks for what has become due meanwhile.
+LOOK_SECONDS = 0.25
+# A host with a request of this age gets no more until it has answered, and does not count as work any more.
+SLOW_SECONDS = 2.0
 
 Answer = OutboundResponse | OutboundFailed | OutboundRefused | Returned | None
 
@@ -50,11 +52,12 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class _Flight:
-    """One request on its way."""
+    """One request on its way, or waiting for its turn at its host."""
 
     delivery: Delivery
     prepared: Prepared | Errand
     attempt_id: UUID
+    since: float  # of time.monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,37 @@ def deliver_due(*, in_flight: int = IN_FLIGHT, time_limit: float = TIME_LIMIT, s
     return _Run(in_flight, time_limit, stop or Flag()).run()
 
 
+class _Threads:
+    """Threads of each host's own, so that no host can use up what others need. They end with their host's work."""
+
+    def __init__(self, for_each_host: int) -> None:
+        self.for_each_host = for_each_host
+        self._pools: dict[str, ThreadPoolExecutor] = {}
+
+    def submit(
+        self,
+        host: str,
+        work: Callable[[Prepared | Errand, float], "_Landing"],
+        request: Prepared | Errand,
+        deadline: float,
+    ) -> "Future[_Landing]":
+        pool = self._pools.get(host)
+        if pool is None:
+            pool = self._pools[host] = ThreadPoolExecutor(self.for_each_host, thread_name_prefix="delivery")
+        return pool.submit(work, request, deadline)
+
+    def keep_only(self, hosts: Collection[str]) -> None:
+        for host in self._pools.keys() - hosts:
+            self._pools.pop(host).shutdown(wait=False)
+
+    def close(self) -> None:
+        """Waits for what is in the air; what is not stays unsent."""
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+        for pool in self._pools.values():
+            pool.shutdown(wait=True)
+
+
 class _Run:
     def __init__(self, in_flight: int, time_limit: float, stop: Flag) -> None:
         self.in_flight = in_flight
@@ -96,46 +130,61 @@ class _Run:
         # Half of the lease for the request, so that a claimed delivery may wait for its turn as long again.
         self.timeout = min(OutboundPolicy.total_timeout, settings.DELIVERY_LEASE_SECONDS / 2)
         self.client: OutboundClient = outbound_client(total_timeout=self.timeout)
+        self.threads = _Threads(in_flight)
         self.flying: dict[Future[_Landing], _Flight] = {}
-        self.unanswered: Counter[str] = Counter()
-        self.resting: dict[str, float] = {}
-        self.next_housekeeping = 0.0
+        self.silent: Collection[Receiver] = ()
+        self.landed = 0  # since the last look for due deliveries
+        self.next_look = self.next_housekeeping = 0.0
 
     def run(self) -> Tally:
-        pool = ThreadPoolExecutor(self.in_flight, thread_name_prefix="delivery")
         _commit_without_waiting(True)
         try:
             while True:
                 claimed = self._claim()
-                self._launch(pool, claimed)
+                self._launch(claimed)
                 if self.flying:
                     self._land()
                 elif not claimed.deliveries:
                     break
         finally:
             # Empty by now, unless the database failed us: then what has not left stays here until its lease ends.
-            pool.shutdown(wait=True, cancel_futures=True)
+            self.threads.close()
         _commit_without_waiting(False)
-        self.tally.unfinished = bool(self.resting) or self._over()
+        self.tally.unfinished = self._over()
         return self.tally
 
     def _over(self) -> bool:
         return self.stop.is_set() or time.monotonic() >= self.ends_at
 
     def _claim(self) -> Claimed:
-        """As many as fly at once may wait for their turn; more would only let their leases run."""
-        room = 2 * self.in_flight - len(self.flying)
-        if self._over() or room < self.in_flight // 2:
-            return Claimed(UUID(int=0), 0.0, [])
+        """Each host's next twenty may wait for their turn, with room for others beside; more would only let leases run.
+
+        What waits for slow hosts leaves room for others, up to ten times of what is in flight at a quick one.
+        """
         now = time.monotonic()
+        if self._over() or (self.flying and self.landed < self.in_flight // 2 and now < self.next_look):
+            return _NOTHING
+        here, working = self._room(now)
+        room = min(3 * self.in_flight - working, 10 * self.in_flight - len(self.flying))
+        if room <= 0:
+            return _NOTHING
+        self.landed, self.next_look = 0, now + LOOK_SECONDS
         if now >= self.next_housekeeping:
             self.next_housekeeping = now + HOUSEKEEPING_SECONDS
             take_over_expired()
             supersede_overtaken()
-        self.resting = {host: until for host, until in self.resting.items() if until > now}
-        return claim_due(room, frozenset(self.resting))
+        claimed = claim_due(min(room, 2 * self.in_flight), here)
+        self.silent = claimed.silent
+        return claimed
 
-    def _launch(self, pool: ThreadPoolExecutor, claimed: Claimed) -> None:
+    def _room(self, now: float) -> tuple[dict[str, int], int]:
+        """How many more this run takes for each host that it is at, and how many are at hosts that are not slow."""
+        hosts = Counter(flight.delivery.host for flight in self.flying.values())
+        slow = {flight.delivery.host for flight in self.flying.values() if flight.since < now - SLOW_SECONDS}
+        here = {host: 0 if host in slow else max(2 * self.in_flight - count, 0) for host, count in hosts.items()}
+        return here, sum(count for host, count in hosts.items() if host not in slow)
+
+    def _launch(self, claimed: Claimed) -> None:
         if not claimed.deliveries:
             return
         prepared = _prepare(claimed.deliveries)
@@ -154,9 +203,10 @@ class _Run:
         ]
         # Saved before anything is sent: an attempt without an outcome tells of a worker that died.
         Attempt.objects.bulk_create(attempts)
+        since = time.monotonic()
         for (delivery, request), attempt in zip(to_send, attempts, strict=True):
-            flight = _Flight(delivery, request, attempt.pk)
-            self.flying[pool.submit(self._send, request, claimed.deadline)] = flight
+            flight = _Flight(delivery, request, attempt.pk, since)
+            self.flying[self.threads.submit(delivery.host, self._send, request, claimed.deadline)] = flight
 
     def _send(self, request: Prepared | Errand, deadline: float) -> _Landing:
         """Runs in a thread of the pool; touches no database."""
@@ -175,42 +225,62 @@ class _Run:
         return _Landing(started_at, round((time.monotonic() - started) * 1000), answer)
 
     def _land(self) -> None:
-        done, _ = wait(self.flying, return_when=FIRST_COMPLETED)
-        if len(done) < self.in_flight // 2 and len(done) < len(self.flying):
+        landed, _ = wait(self.flying, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+        if landed and len(landed) < self.in_flight // 2 and len(landed) < len(self.flying):
             time.sleep(GATHER_SECONDS)
-            done = {future for future in self.flying if future.done()}
-        self._settle([self._ended(self.flying.pop(future), future.result()) for future in done])
-
-    def _ended(self, flight: _Flight, landing: _Landing) -> Ended:
-        answer = landing.answer
-        result, status, learned = _outcome(flight, answer)
-        self._note_host(flight.delivery.host, answer)
-        return Ended(
-            flight.delivery,
-            result,
-            flight.prepared,
-            flight.attempt_id,
-            landing.started_at,
-            landing.duration_ms,
-            status,
-            learned,
-        )
-
-    def _note_host(self, host: str, answer: Answer) -> None:
-        silent = not answer.answered if isinstance(answer, Returned) else isinstance(answer, OutboundFailed)
-        if not silent:
-            self.unanswered.pop(host, None)
+        # Those that were taken back count as done, too, which wait() does not see.
+        done = [future for future in self.flying if future.done()]
+        if not done:
             return
-        self.unanswered[host] += 1
-        if self.unanswered[host] >= UNANSWERED_UNTIL_REST:
-            del self.unanswered[host]
-            rest = min(settings.DELIVERY_FIRST_RETRY_SECONDS, LONGEST_REST_SECONDS)
-            self.resting[host] = time.monotonic() + rest
-            logger.warning("delivery_host_rests", host=host, seconds=rest)
+        over = [(self.flying.pop(future), _landing_of(future)) for future in done]
+        self.landed += len(over)
+        self._settle([_ended(flight, landing) for flight, landing in over])
+        self._note_answers(over)
+        self.threads.keep_only({flight.delivery.host for flight in self.flying.values()})
+
+    def _note_answers(self, landed: Sequence[tuple[_Flight, _Landing]]) -> None:
+        landed = sorted(landed, key=lambda one: one[1].started_at)
+        resting = note_answers(
+            (
+                ((flight.delivery.organization_id, flight.delivery.host), _answered(landing.answer))
+                for flight, landing in landed
+                if landing.answer is not None
+            ),
+            self.silent,
+        )
+        for future, flight in self.flying.items():
+            if (flight.delivery.organization_id, flight.delivery.host) in resting:
+                # Only what has not left yet; it is written down as not sent with the next that land.
+                future.cancel()
 
     def _settle(self, ended: Sequence[Ended]) -> None:
         settle(ended)
         self.tally.verdicts.update(end.result.verdict for end in ended)
+
+
+_NOTHING = Claimed(UUID(int=0), 0.0, [])
+
+
+def _landing_of(future: "Future[_Landing]") -> _Landing:
+    return _Landing(timezone.now(), 0, None) if future.cancelled() else future.result()
+
+
+def _answered(answer: Answer) -> bool:
+    return answer.answered if isinstance(answer, Returned) else not isinstance(answer, OutboundFailed)
+
+
+def _ended(flight: _Flight, landing: _Landing) -> Ended:
+    result, status, learned = _outcome(flight, landing.answer)
+    return Ended(
+        flight.delivery,
+        result,
+        flight.prepared,
+        flight.attempt_id,
+        landing.started_at,
+        landing.duration_ms,
+        status,
+        learned,
+    )
 
 
 def _commit_without_waiting(so: bool) -> None:

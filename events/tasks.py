@@ -1,24 +1,22 @@
 """Queue entries of this room. They carry no data: what there is to do is in the tables."""
 
-import smtplib
 import threading
 import time
 from datetime import timedelta
-from typing import Any, Literal
-from uuid import UUID
+from typing import Any
 
 import structlog
 from celery import shared_task
 from celery.signals import worker_ready, worker_shutting_down
+from django.db import DatabaseError
 from django.db.models import Min
 from django.utils import timezone
 
+from events.mails import SEND_MAILS, send_due_mails
 from events.models import Delivery
 from events.senders import registered_kinds
 from events.sending import deliver_due as send_what_is_due
 from events.waking import DELIVER_DUE, knock
-from events.webhook_mail import mail_owners
-from events.webhooks import TELL_OWNERS
 
 logger = structlog.get_logger(__name__)
 
@@ -56,6 +54,10 @@ def deliver_due() -> None:
         try:
             _again.clear()
             tally = send_what_is_due(stop=_stop)
+        except DatabaseError:
+            # Its connection was cut off, say: what was under way waits for its lease, the rest need not wait for beat.
+            knock(countdown=1)
+            raise
         finally:
             _running.release()
         if tally.verdicts:
@@ -84,15 +86,8 @@ def _knock_for_what_is_near() -> None:
         _next_knock = moment
 
 
-@shared_task(
-    name=TELL_OWNERS,
-    ignore_result=True,
-    soft_time_limit=60,
-    time_limit=90,
-    autoretry_for=(OSError, smtplib.SMTPException),
-    retry_backoff=30,
-    max_retries=6,
-)
-def mail_about_webhook(endpoint_id: str, about: Literal["warning", "disabled"]) -> None:
-    """Tells owners that a webhook fails, or was switched off."""
-    mail_owners(UUID(endpoint_id), about)
+# No time limits: one could cut a mail off between leaving and being noted. The mail server's time-out bounds it.
+@shared_task(name=SEND_MAILS, ignore_result=True)
+def send_mails() -> None:
+    """Sends the mails that are due; beat asks for it every minute, and whoever writes one at once."""
+    send_due_mails()

@@ -1,0 +1,150 @@
+"""Which due deliveries go next: fairly between organizations, and no more to one host than it may have at once."""
+
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import Count, QuerySet
+from django.db.models.functions import Now
+
+from events.models import Delivery, SilentHost
+from events.silence import UNANSWERED_UNTIL_REST, Receiver
+
+# Receivers asked about in one claim, where more is due than can be claimed.
+_MOST_RECEIVERS = 40
+
+
+@dataclass
+class Traffic:
+    """What is under way and who rests, as the database knows it: over all workers, dead ones' leases included.
+
+    `here` is the room that the caller itself has for hosts which it is at already; others have no such bound.
+    """
+
+    here: Mapping[str, int]
+    by_receiver: Counter[Receiver] = field(default_factory=Counter)
+    by_host: Counter[str] = field(default_factory=Counter)
+    by_organization: Counter[UUID] = field(default_factory=Counter)
+    claimed_now: Counter[str] = field(default_factory=Counter)
+    silent: dict[Receiver, int] = field(default_factory=dict)
+    resting: set[Receiver] = field(default_factory=set)
+
+    @classmethod
+    def now(cls, here: Mapping[str, int]) -> "Traffic":
+        """Two statements."""
+        traffic = cls(here)
+        under_way = Delivery.objects.filter(claim__isnull=False).order_by().values_list("organization_id", "host")
+        for organization_id, host, count in under_way.annotate(count=Count("pk")):
+            traffic._add((organization_id, host), count)
+        silent = SilentHost.objects.order_by().annotate(now=Now())
+        for organization_id, host, unanswered, until, now in silent.values_list(
+            "organization_id", "host", "unanswered", "resting_until", "now"
+        ):
+            traffic.silent[organization_id, host] = unanswered
+            if until is not None and until > now:
+                traffic.resting.add((organization_id, host))
+        return traffic
+
+    def _add(self, receiver: Receiver, count: int = 1) -> None:
+        self.by_receiver[receiver] += count
+        self.by_organization[receiver[0]] += count
+        self.by_host[receiver[1]] += count
+
+    def claimed(self, receiver: Receiver) -> None:
+        self._add(receiver)
+        self.claimed_now[receiver[1]] += 1
+
+    def room_for(self, receiver: Receiver) -> int:
+        """How many more may be under way to this host for this organization."""
+        if receiver in self.resting:
+            return 0
+        host = receiver[1]
+        room = settings.DELIVERY_HOST_LIMIT - self.by_host[host]
+        if host in self.here:
+            room = min(room, self.here[host] - self.claimed_now[host])
+        if self.silent.get(receiver, 0) >= UNANSWERED_UNTIL_REST:
+            room = min(room, 1 - self.by_receiver[receiver])
+        return max(room, 0)
+
+    def load_of(self, receiver: Receiver) -> tuple[int, int]:
+        """Who has least under way comes first: by organization, then by host."""
+        return self.by_organization[receiver[0]], self.by_receiver[receiver]
+
+
+def next_ones(due: QuerySet[Delivery], limit: int, traffic: Traffic) -> list[UUID]:
+    """Ids of at most `limit` of the due deliveries, never two of one target, the longest due of each receiver first.
+
+    What it costs depends on the limit and on how many receivers have something waiting, not on how much waits.
+    """
+    columns = due.order_by("due_at").values_list("organization_id", "host", "kind", "target_id", "pk")
+    longest_due = list(columns[: limit + 1])
+    queues: dict[Receiver, deque[tuple[str, UUID, UUID]]] = {}
+    if len(longest_due) <= limit:
+        for organization_id, host, *delivery in longest_due:
+            queues.setdefault((organization_id, host), deque()).append(tuple(delivery))
+    else:
+        # There is more than can be claimed: each receiver's share is asked for by itself, so that nobody has to wait
+        # behind another's thousands.
+        for receiver, share in _shares(limit, traffic):
+            rows = columns.filter(organization_id=receiver[0], host=receiver[1])[:share]
+            queues[receiver] = deque(tuple(delivery) for _, _, *delivery in rows)
+            if sum(map(len, queues.values())) >= limit:
+                break
+    return _taken_in_turn(queues, limit, traffic)
+
+
+def _taken_in_turn(queues: dict[Receiver, deque[tuple[str, UUID, UUID]]], limit: int, traffic: Traffic) -> list[UUID]:
+    chosen: dict[tuple[str, UUID], UUID] = {}
+    while queues and len(chosen) < limit:
+        receiver = min(queues, key=traffic.load_of)
+        queue = queues[receiver]
+        if not queue or not traffic.room_for(receiver):
+            del queues[receiver]
+            continue
+        kind, target_id, pk = queue.popleft()
+        if (kind, target_id) not in chosen:
+            chosen[kind, target_id] = pk
+            traffic.claimed(receiver)
+    return list(chosen.values())
+
+
+def _shares(limit: int, traffic: Traffic) -> Iterator[tuple[Receiver, int]]:
+    """The receivers that something is due for and that have room, and how many of theirs to look at."""
+    due = [(receiver, since) for receiver, since in _receivers_with_due() if traffic.room_for(receiver)]
+    due.sort(key=lambda one: (*traffic.load_of(one[0]), one[1]))
+    for receiver, _ in due[:_MOST_RECEIVERS]:
+        yield receiver, min(-(-limit // len(due)), traffic.room_for(receiver))
+
+
+# From the longest due delivery of one receiver to that of the next, by the index delivery_due_by_receiver: one step for
+# each receiver, however many deliveries wait. PostgreSQL and SQLite understand the same words.
+_RECEIVERS = """
+WITH RECURSIVE first (id) AS (
+  SELECT * FROM (
+    SELECT id FROM events_delivery
+    WHERE state = 'pending' AND claim IS NULL AND due_at IS NOT NULL
+    ORDER BY organization_id, host, due_at LIMIT 1
+  ) AS one
+  UNION ALL
+  SELECT (
+    SELECT following.id FROM events_delivery AS following
+    WHERE following.state = 'pending' AND following.claim IS NULL AND following.due_at IS NOT NULL
+      AND (following.organization_id, following.host) > (this.organization_id, this.host)
+    ORDER BY following.organization_id, following.host, following.due_at LIMIT 1
+  )
+  FROM first JOIN events_delivery AS this ON this.id = first.id
+)
+SELECT delivery.id, delivery.organization_id, delivery.host, delivery.due_at
+FROM first JOIN events_delivery AS delivery ON delivery.id = first.id
+WHERE delivery.due_at <= {now}
+"""
+
+
+def _receivers_with_due() -> list[tuple[Receiver, datetime]]:
+    now = "clock_timestamp()" if connection.vendor == "postgresql" else "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
+    rows = Delivery.objects.raw(_RECEIVERS.format(now=now))
+    return [((row.organization_id, row.host), row.due_at) for row in rows]
