@@ -18,7 +18,7 @@ from django.utils import timezone
 from events.endpoints import disable_endpoint, key_of
 from events.models import Delivery, Event, WebhookEndpoint
 from events.senders import WAITS_FOR_ORGANIZATION, Errand, Prepared, Result, Settled, Verdict
-from events.waking import knock
+from events.webhook_mail import write_to_owners
 from lti.outbound import OutboundFailed, OutboundRefused, OutboundResponse
 from lti.redaction import redact
 from lti.texts import single_line, truncated
@@ -33,7 +33,6 @@ WARNED_AFTER = timedelta(days=3)
 DISABLED_AFTER = timedelta(days=5)
 TIME_TO_REACT = timedelta(days=1)
 GONE = "gone"
-TELL_OWNERS = "events.mail_about_webhook"
 _EXCERPT = 1000
 
 
@@ -200,13 +199,17 @@ def _judge_endpoint(endpoint: WebhookEndpoint, now: datetime) -> None:
     if since is None or now - since < WARNED_AFTER:
         return
     if endpoint.warned_at is None:
-        # Again with every failure, until the mail has left.
-        knock(task=TELL_OWNERS, arguments=(str(endpoint.pk), "warning"))
+        # Written once for each row of failures, however often it fails meanwhile.
+        with transaction.atomic():
+            write_to_owners(endpoint, "warning")
     elif now - since >= DISABLED_AFTER and now - endpoint.warned_at >= TIME_TO_REACT:
         _switch_off(endpoint, f"Every try since {since:%d %B %Y, %H:%M} UTC has failed.")
 
 
 def _switch_off(endpoint: WebhookEndpoint, reason: str) -> None:
-    if disable_endpoint(endpoint, reason):
-        logger.warning("webhook_disabled", endpoint_id=str(endpoint.pk), reason=reason)
-        knock(task=TELL_OWNERS, arguments=(str(endpoint.pk), "disabled"))
+    with transaction.atomic():
+        if not disable_endpoint(endpoint, reason):
+            return
+        endpoint.disabled_reason = reason
+        write_to_owners(endpoint, "disabled")
+    logger.warning("webhook_disabled", endpoint_id=str(endpoint.pk), reason=reason)

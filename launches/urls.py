@@ -2,7 +2,16 @@
 
 from django.urls import include, path, re_path
 
-from launches import canvas_config, feedback_pages, lti_1p3, registration_pages, sign_in_pages, views, xml_config
+from launches import (
+    canvas_config,
+    digest_pages,
+    feedback_pages,
+    lti_1p3,
+    registration_pages,
+    sign_in_pages,
+    views,
+    xml_config,
+)
 
 urlpatterns = [
     re_path(r"^lti/v1/?$", views.any_launch, name="lti-launch"),
@@ -19,6 +28,7 @@ urlpatterns = [
     path("lti/1p3/<slug:organization>/config.json", canvas_config.configuration, name="lti-canvas-config"),
     path("lti/1p3/<slug:organization>/register", registration_pages.register, name="lti-register"),
     path("sign-in", sign_in_pages.accept, name="own-sign-in"),
+    path("digest/<str:token>", digest_pages.digest_switch, name="digest"),
     path("feedback/<str:token>", feedback_pages.feedback, name="feedback"),
     path("launches/<uuid:launch_id>/enter", views.enter, name="launch-enter"),
     path("launches/<uuid:launch_id>/return", views.leave, name="launch-return"),

@@ -30,8 +30,8 @@ from events.endpoints import (
     send_test_event,
 )
 from events.log import SYSTEM, EventType, event_of, record, record_many
-from events.models import Attempt, Delivery, Event, WebhookEndpoint
-from events.webhook_mail import mail_owners
+from events.mails import send_due_mails
+from events.models import Attempt, Delivery, Event, Mail, WebhookEndpoint
 from lti.outbound import OutboundRefused, OutboundResponse
 from organizations.models import Membership, Organization
 from organizations.reencryption import encrypted_fields
@@ -48,21 +48,7 @@ def loopback_allowed(settings):
     settings.OUTBOUND_ALLOW_HTTP = True
     settings.OUTBOUND_ALLOWED_PRIVATE_HOSTS = ["127.0.0.1"]
     settings.DELIVERY_FIRST_RETRY_SECONDS = 30
-
-
-@pytest.fixture
-def told(monkeypatch):
-    """The mails that were asked for, and sent at once."""
-    asked: list[tuple[str, ...]] = []
-
-    def knock(countdown: Any = None, *, task: str = "", arguments: tuple[str, ...] = ()) -> bool:
-        asked.append(arguments)
-        endpoint_id, about = arguments
-        mail_owners(endpoint_id, about)  # type: ignore[arg-type]
-        return True
-
-    monkeypatch.setattr(webhooks, "knock", knock)
-    return asked
+    settings.EVENT_DATA_CHECKED = False  # whatever events say, this is how they travel
 
 
 @pytest.fixture
@@ -360,7 +346,7 @@ def test_it_is_given_up_after_three_days(organization):
     assert delivery.last_error.endswith("It was tried 1 times, for 3 days, without success.")
 
 
-def test_410_disables_at_once(organization, told, django_capture_on_commit_callbacks):
+def test_410_disables_at_once(organization, django_capture_on_commit_callbacks):
     MembershipFactory(organization=organization, user__email="o@acme.example", role=Membership.Role.OWNER)
     with serve(answering(410)) as server:
         endpoint = endpoint_of(organization, server.url)
@@ -371,6 +357,7 @@ def test_410_disables_at_once(organization, told, django_capture_on_commit_callb
             deliver_due()
     endpoint.refresh_from_db()
     assert (endpoint.enabled, endpoint.disabled_reason[:25]) == (False, "It answered 410 Gone, whi")
+    assert send_due_mails().sent == 1
     assert dict(Delivery.objects.values_list("state", "last_error_code")) == {
         "failed": "gone",
         "cancelled": "endpoint_disabled",
@@ -388,7 +375,7 @@ def test_410_disables_at_once(organization, told, django_capture_on_commit_callb
     assert Delivery.objects.count() == 3
 
 
-def test_410_disables_beside_a_success(organization, told, django_capture_on_commit_callbacks):
+def test_410_disables_beside_a_success(organization, django_capture_on_commit_callbacks):
     statuses = iter([200, 410])
     with serve(lambda received: Reply(next(statuses))) as server:
         endpoint = endpoint_of(organization, server.url)
@@ -454,7 +441,7 @@ def test_what_an_answer_means_in_words():
 # Failing endpoints
 
 
-def test_five_days_of_failure_warn_first_and_then_disable(organization, told, django_capture_on_commit_callbacks):
+def test_five_days_of_failure_warn_first_and_then_disable(organization, django_capture_on_commit_callbacks):
     MembershipFactory(organization=organization, user__email="o@acme.example", role=Membership.Role.OWNER)
     MembershipFactory(organization=organization, user__email="t@acme.example", role=Membership.Role.TEACHER)
 
@@ -464,6 +451,7 @@ def test_five_days_of_failure_warn_first_and_then_disable(organization, told, dj
         due_now()
         with commits(django_capture_on_commit_callbacks):
             deliver_due()
+        send_due_mails()
         return WebhookEndpoint.objects.get()
 
     with serve(answering(500)) as server:
@@ -490,7 +478,7 @@ def test_five_days_of_failure_warn_first_and_then_disable(organization, told, dj
     assert Delivery.objects.get().state == "cancelled"
 
 
-def test_a_success_clears_the_failures(organization, told, django_capture_on_commit_callbacks):
+def test_a_success_clears_the_failures(organization, django_capture_on_commit_callbacks):
     with serve(answering()) as server:
         endpoint_of(organization, server.url)
         WebhookEndpoint.objects.update(failing_since=timezone.now() - timedelta(days=4), warned_at=timezone.now())
@@ -498,25 +486,7 @@ def test_a_success_clears_the_failures(organization, told, django_capture_on_com
         with commits(django_capture_on_commit_callbacks):
             deliver_due()
     assert WebhookEndpoint.objects.values_list("failing_since", "warned_at").get() == (None, None)
-    assert told == []
-
-
-def test_a_mail_that_does_not_leave_is_asked_for_again(organization, monkeypatch):
-    MembershipFactory(organization=organization, role=Membership.Role.OWNER)
-    endpoint = endpoint_of(organization)
-    WebhookEndpoint.objects.update(failing_since=timezone.now() - timedelta(days=4))
-
-    def broken(self: Any, messages: Any) -> int:
-        raise ConnectionRefusedError
-
-    with monkeypatch.context() as patched:
-        patched.setattr("django.core.mail.backends.locmem.EmailBackend.send_messages", broken)
-        with pytest.raises(ConnectionRefusedError):
-            mail_owners(endpoint.pk, "warning")
-    assert WebhookEndpoint.objects.get().warned_at is None
-    assert mail_owners(endpoint.pk, "warning") == 1
-    assert mail_owners(endpoint.pk, "warning") == 0
-    assert mail_owners(endpoint.pk, "disabled") == 0
+    assert not Mail.objects.exists()
 
 
 def test_what_is_disabled_deleted_or_purged_meanwhile_is_cancelled(organization):
@@ -563,7 +533,7 @@ def test_a_suspended_organizations_webhooks_wait(organization):
         assert deliver_due().delivered == 1
 
 
-def test_outcomes_of_webhooks_are_no_events(organization, told, django_capture_on_commit_callbacks):
+def test_outcomes_of_webhooks_are_no_events(organization, django_capture_on_commit_callbacks):
     with serve(answering()) as server:
         endpoint_of(organization, server.url)
         happens(organization)

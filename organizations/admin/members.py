@@ -48,7 +48,7 @@ class InviteForm(forms.Form):
 class MemberForm(TenantForm):
     class Meta:
         model = Membership
-        fields = ["role"]
+        fields = ["role", "grade_digest"]
 
     def clean_role(self) -> str:
         role: str = self.cleaned_data["role"]
@@ -68,7 +68,7 @@ class MembershipAdmin(TenantAdmin):
     list_select_related = ["user"]
     list_filter = ["role"]
     search_fields = ["user__name", "user__email"]
-    fields = ["member_column", "email_column", "role", "sign_in_column", "created_at"]
+    fields = ["member_column", "email_column", "role", "grade_digest", "sign_in_column", "created_at"]
     readonly_fields = ["member_column", "email_column", "sign_in_column", "created_at"]
     change_form_outer_after_template = "admin/organizations/membership_after.html"
 
@@ -90,6 +90,7 @@ class MembershipAdmin(TenantAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         invitations.change_role(obj, form.cleaned_data["role"])
+        obj.save(update_fields=["grade_digest"])
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None

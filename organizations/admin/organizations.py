@@ -11,12 +11,18 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminTextInputWidget, UnfoldAdminURLInputWidget
+from unfold.widgets import (
+    UnfoldAdminEmailInputWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldAdminURLInputWidget,
+)
 
 from organizations import invitations
 from organizations.models import Membership, Organization
 from organizations.tenancy import scope_of
 from organizations.tenant_admin import TenantAdmin, TenantForm, moment_column
+from organizations.time_zones import time_zone_names
 
 _COLOR = re.compile(r"#[0-9A-Fa-f]{6}\Z")
 _ORIGIN = re.compile(r"https?://(?:\*\.)?[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::\d{1,5})?\Z")
@@ -50,10 +56,14 @@ class OrganizationForm(TenantForm):
 
     class Meta:
         model = Organization
-        fields = ["name", "slug", "launch_log_days", "grade_digest", "frame_ancestors"]
+        fields = ["name", "slug", "launch_log_days", "time_zone", "grade_digest", "frame_ancestors"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if "time_zone" in self.fields:
+            names = time_zone_names()
+            chosen = [] if self.instance.time_zone in names else [self.instance.time_zone]
+            self.fields["time_zone"].widget = UnfoldAdminSelectWidget(choices=[(name, name) for name in chosen + names])
         if "frame_ancestors" in self.fields:
             self.fields["frame_ancestors"].widget.attrs["rows"] = 3
         for name in ("logo_url", *COLORS):
@@ -119,7 +129,7 @@ class OrganizationAdmin(TenantAdmin):
             "Branding",
             {"fields": ["logo_url", "primary_color", "secondary_color", "background_color"]},
         ),
-        ("Retention and mail", {"fields": ["launch_log_days", "grade_digest"]}),
+        ("Time, retention and mail", {"fields": ["time_zone", "launch_log_days", "grade_digest"]}),
         ("Frames", {"fields": ["frame_ancestors"]}),
     )
     change_form_outer_before_template = "admin/organizations/organization_before.html"

@@ -149,7 +149,7 @@ def test_operators_make_no_tokens(organization):
 
 
 def change(client, organization, **values):
-    form = {"name": organization.name, "grade_digest": "on"} | values
+    form = {"name": organization.name, "grade_digest": "on", "time_zone": "UTC"} | values
     return client.post(f"/admin/organizations/organization/{organization.pk}/change/", form)
 
 
