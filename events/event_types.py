@@ -256,7 +256,7 @@ EVENTS: dict[str, Description] = {
     ),
     EventType.COURSE_COPIED: Description(
         "A copy of a course is made.",
-        ("person", "user", "api_token"),
+        ("person", "user", "api_token", "system"),
         (
             Shape(
                 "course",
