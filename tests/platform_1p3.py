@@ -129,7 +129,7 @@ def platform_of(installation: Installation, deployment_id: str = "1") -> Iterato
             """Quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     platform = Platform(installation, f"http://127.0.0.1:{server.server_address[1]}", deployment_id)
     try:
         yield platform

@@ -49,7 +49,7 @@ class Platform:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def token(self, audience: str, *, kid: str = "one", key: Any = None, **changes: Any) -> str:
         now = int(time.time())

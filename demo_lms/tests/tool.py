@@ -68,7 +68,7 @@ class Tool1p3:
         self.url = f"http://localhost:{self.server.server_port}"
 
     def __enter__(self) -> "Tool1p3":
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self
 
     def __exit__(
