@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import structlog
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, Max, OuterRef, Subquery
+from django.db.models import Exists, Max, OuterRef, Subquery, UUIDField
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
@@ -118,7 +118,10 @@ def _failures(organization: Organization, since: datetime, through: datetime) ->
             organization=organization,
             kind=Delivery.Kind.GRADE,
             state=Delivery.State.FAILED,
-        ).annotate(course_id=Subquery(cell.values("assignment__course")[:1]), person_id=Subquery(cell.values("person")))
+        ).annotate(
+            course_id=Subquery(cell.values("assignment__course")[:1], output_field=UUIDField()),
+            person_id=Subquery(cell.values("person")[:1], output_field=UUIDField()),
+        )
         for words, course_id, person_id in rows.values_list("last_error", "course_id", "person_id"):
             yield Failure(reason_in(words) or "No reason was noted.", course_id, person_id)
 
