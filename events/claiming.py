@@ -37,6 +37,7 @@ class Claimed:
     deadline: float
     deliveries: list[Delivery]
     silent: frozenset[Receiver] = frozenset()  # who has left requests unanswered, and rests or may soon
+    resting: frozenset[Receiver] = frozenset()
 
 
 def _newer_versions() -> QuerySet[Delivery]:
@@ -107,7 +108,7 @@ def _claim(limit: int, here: Mapping[str, int]) -> Claimed:
     for delivery in deliveries:
         delivery.claim = claim
         delivery.attempts += 1
-    return Claimed(claim, deadline, deliveries, frozenset(traffic.silent))
+    return Claimed(claim, deadline, deliveries, frozenset(traffic.silent), frozenset(traffic.resting))
 
 
 def _one_claim_at_a_time() -> None:

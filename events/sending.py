@@ -194,6 +194,9 @@ class _Run:
             request = prepared[delivery.pk]
             if isinstance(request, Result):
                 here.append(Ended(delivery, request))
+            elif (delivery.organization_id, delivery.host) in claimed.resting:
+                # It turned out only now to go to this host; the next claim knows it.
+                here.append(Ended(delivery, _HOST_RESTS))
             else:
                 to_send.append((delivery, request))
         self._settle(here)
@@ -294,6 +297,7 @@ def _commit_without_waiting(so: bool) -> None:
             cursor.execute("SET synchronous_commit TO OFF" if so else "RESET synchronous_commit")
 
 
+_HOST_RESTS = Result(Verdict.NOT_SENT, "host_rests", "")
 _BROKEN = Result(
     Verdict.RETRY,
     "internal_error",

@@ -158,3 +158,36 @@ def serve_gradebook(secrets: dict[str, str], *, delay: float = 0.0, **manners: A
     with serve(gradebook.answer) as server:
         gradebook.url = server.url
         yield gradebook
+
+
+@contextmanager
+def trickling(seconds: float = 0.1) -> Iterator[str]:
+    """The URL of a server that answers 200 to whatever comes, and then one byte every so many seconds without end."""
+    stopped = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.close_connection = True
+            try:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+                while not stopped.wait(seconds):
+                    self.wfile.write(b".")
+            except OSError:
+                return  # the client has had enough
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    server = _Server(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        stopped.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
