@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Literal
 from urllib.parse import unquote
@@ -91,7 +92,7 @@ class OutcomeExtensions:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LaunchMessage:
     """A launch, made of verified fields only. Texts are as sent: pages escape them (A32).
 
@@ -158,17 +159,27 @@ class LaunchMessage:
         Names are compared as LTI 1.1 maps them (A37), with or without a ``custom_`` prefix too many or too few; last
         of all a plain parameter of that very name counts (``?assignment=hello`` in the launch URL).
         """
-        for name in names:
-            mapped = mapped_custom_name(name)
-            for candidate in (mapped, f"custom_{mapped}", mapped.removeprefix("custom_")):
-                value = self.custom.get(candidate, "")
-                if value.strip():
-                    return value
-        wanted = {name.lower() for name in names}
-        for raw_name, raw_value in self.raw.items():
-            if raw_name.lower() in wanted and resolved(raw_value):
-                return resolved(raw_value)
+        custom, candidates, wanted = self.custom, *_spellings(names)
+        for candidate in candidates:
+            value = custom.get(candidate, "")
+            if value.strip():
+                return value
+        for name, value in self._raw_in_lower_case:
+            if name in wanted and (found := resolved(value)):
+                return found
         return ""
+
+    @cached_property
+    def _raw_in_lower_case(self) -> list[tuple[str, str]]:
+        return [(name.lower(), value) for name, value in self.raw.items()]
+
+
+@lru_cache(maxsize=256)
+def _spellings(names: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """How custom parameters of these names may be called, and how plain ones; a launch asks for a handful."""
+    mapped = [mapped_custom_name(name) for name in names]
+    candidates = [candidate for name in mapped for candidate in (name, f"custom_{name}", name.removeprefix("custom_"))]
+    return tuple(dict.fromkeys(candidates)), frozenset(name.lower() for name in names)
 
 
 def mapped_custom_name(name: str) -> str:

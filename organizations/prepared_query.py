@@ -13,6 +13,8 @@ from uuid import UUID, uuid4
 from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.models import query as django_query
 
+from organizations.kept_statements import execute_kept
+
 Row = TypeVar("Row", bound=models.Model)
 
 
@@ -50,7 +52,8 @@ class PreparedQuery(Generic[Row]):
         prepared = self._prepared.get(connection.vendor) or self._prepare(connection)
         given = {name: _adapted(connection, value) for name, value in values.items()}
         with connection.cursor() as cursor:
-            cursor.execute(prepared.sql, [given[slot] if named else slot for named, slot in prepared.slots])
+            parameters = [given[slot] if named else slot for named, slot in prepared.slots]
+            execute_kept(connection, cursor, prepared.sql, parameters)
             row = cursor.fetchone()
         return None if row is None else self._model(connection, prepared, list(row))
 

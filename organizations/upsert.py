@@ -12,6 +12,8 @@ from uuid import UUID
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from django.db.models import Field
 
+from organizations.kept_statements import execute_kept
+
 
 @lru_cache(maxsize=256)
 def _fields(model: type[models.Model]) -> dict[str, "Field[Any, Any]"]:
@@ -99,7 +101,7 @@ def upsert(
         row[name] = field.get_db_prep_save(value, here)
     sql = _upsert_sql(model, here.vendor, tuple(unique), tuple(values if update is None else update))
     with here.cursor() as cursor:
-        cursor.execute(sql, list(row.values()))
+        execute_kept(here, cursor, sql, list(row.values()))
         returned = cursor.fetchone()[0]
     key = _primary_key(model)
     winner = key.to_python(returned)
@@ -112,7 +114,7 @@ def insert(row: models.Model) -> None:
     here: Any = connections[DEFAULT_DB_ALIAS]
     values = [field.get_db_prep_save(getattr(row, name), here) for name, field in _fields(model).items()]
     with here.cursor() as cursor:
-        cursor.execute(_insert_sql(model, here.vendor), values)
+        execute_kept(here, cursor, _insert_sql(model, here.vendor), values)
     row._state.adding = False
     row._state.db = here.alias
 
@@ -125,7 +127,9 @@ def insert_missing(model: type[models.Model], unique: Mapping[str, Any]) -> None
     live: Any = connections[DEFAULT_DB_ALIAS]
     fields = _fields(model).values()
     with live.cursor() as cursor:
-        cursor.execute(
+        execute_kept(
+            live,
+            cursor,
             f"{_insert_sql(model, live.vendor)} ON CONFLICT DO NOTHING",
             [field.get_db_prep_save(getattr(row, field.attname), live) for field in fields],
         )
@@ -138,5 +142,5 @@ def update_where(model: type[models.Model], where: Mapping[str, Any], values: Ma
     fields = _fields(model)
     parameters = [fields[name].get_db_prep_save(value, here) for name, value in [*values.items(), *where.items()]]
     with here.cursor() as cursor:
-        cursor.execute(_update_sql(model, here.vendor, tuple(where), tuple(values)), parameters)
+        execute_kept(here, cursor, _update_sql(model, here.vendor, tuple(where), tuple(values)), parameters)
         return int(cursor.rowcount)

@@ -57,7 +57,9 @@ def decode_pairs(encoded: bytes) -> list[Pair]:
 
 
 def _decoded(encoded: bytes) -> str:
-    return unquote_to_bytes(encoded.replace(b"+", b" ")).decode("utf-8")
+    # Most names and values of a launch hold neither sign.
+    spaced = encoded.replace(b"+", b" ") if b"+" in encoded else encoded
+    return (unquote_to_bytes(spaced) if b"%" in spaced else spaced).decode("utf-8")
 
 
 def query_pairs(url: str) -> list[Pair]:
