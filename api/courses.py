@@ -46,7 +46,7 @@ def get_course(request: HttpRequest, course_id: UUID) -> CourseOut:
 def update_course(request: HttpRequest, course_id: UUID, change: CourseChange) -> CourseOut:
     """Changes what is sent and leaves the rest. 409 when the new code is taken."""
     course = get_own(request, Course.objects.all(), course_id)
-    return course_out(change_course(course, change, code=change.code or None))
+    return course_out(change_course(course, change, code=change.code or None, actor=actor_of(request)))
 
 
 @router.post("/courses/{course_id}/copy", response={201: CourseOut}, summary="Copy a course", openapi_extra=CONFLICT)

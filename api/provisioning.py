@@ -426,7 +426,7 @@ def _api_token(organization: Organization, entry: TokenEntry, path: str) -> Toke
 def _course(organization: Organization, entry: CourseEntry, path: str) -> CourseAnswer:
     course = Course.objects.filter(organization=organization, code=entry.code).first()
     try:
-        course = make_course(organization, entry) if course is None else change_course(course, entry)
+        course = make_course(organization, entry) if course is None else change_course(course, entry, actor=SYSTEM)
     except DefinitionError as error:
         raise ProvisionError(f"{path}.{error.field}", error.message) from error
     _refuse_repetition(f"{path}.assignments", [("slug", one.slug) for one in entry.assignments])

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import display
@@ -11,8 +12,10 @@ from unfold.decorators import display
 from courses import overview  # noqa: F401 - this room's part of the home page
 from courses.addresses import assignment_url, constant_url, enroll_url
 from courses.copying import reason_to_keep
-from courses.course_settings import checked_lms_course_url
+from courses.course_settings import checked_lms_course_url, note_changed_settings
 from courses.models import Assignment, Course, Enrolment, LmsCourse, Module, ResourceLink, Submission
+from events.log import Actor
+from organizations.tenancy import scope_of
 from organizations.tenant_admin import (
     MANAGE,
     READ,
@@ -60,6 +63,12 @@ class CourseAdmin(TenantAdmin):
     )
     inlines = [ModuleInline]
     change_form_outer_after_template = "admin/courses/course_after.html"
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        with transaction.atomic():
+            super().save_model(request, obj, form, change)
+            if change:
+                note_changed_settings(obj, form.changed_data, Actor.of(scope_of(request).actor))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Course]:
         assignments = Assignment.objects.filter(course=OuterRef("pk")).order_by().values("course")

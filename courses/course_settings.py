@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -12,6 +13,7 @@ from pydantic import TypeAdapter
 from pydantic import ValidationError as InputError
 
 from courses.models import IFRAME_SIZE, Course
+from events.log import Actor, EventType, record
 from organizations.input_types import GuardedAddress
 
 ADDRESS_LIMIT = 2000
@@ -128,7 +130,22 @@ def switches_to_confirm(course: Course, values: dict[str, Any]) -> list[str]:
     return found
 
 
-def save_settings(course: Course, values: dict[str, Any], *, seen: str) -> list[str]:
+def note_changed_settings(course: Course, names: Iterable[str], actor: Actor) -> None:
+    """Writes into the log whose settings were changed and by whom, if any were: their names, since a value such as the
+    course's address may be somebody's alone. Call it in the transaction that changes them."""
+    changed = sorted(names)
+    if changed:
+        record(
+            course.organization_id,
+            EventType.COURSE_SETTINGS_CHANGED,
+            actor=actor,
+            subject_kind="course",
+            subject_id=course.pk,
+            data={"settings": changed},
+        )
+
+
+def save_settings(course: Course, values: dict[str, Any], *, seen: str, actor: Actor) -> list[str]:
     """Saves what differs, and returns the names of it; `course` has it then, too.
 
     `seen` is the `state_of` that the values were typed over. Raises `ChangedMeanwhileError` when it is no longer so,
@@ -144,6 +161,7 @@ def save_settings(course: Course, values: dict[str, Any], *, seen: str) -> list[
             setattr(locked, name, values[name])
         if changed:
             locked.save(update_fields=changed)
+            note_changed_settings(locked, changed, actor)
     for name in FIELDS:
         setattr(course, name, values[name])
     return changed

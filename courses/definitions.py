@@ -7,7 +7,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max
 from pydantic import AfterValidator, ConfigDict, Field
 
+from courses.course_settings import note_changed_settings
 from courses.models import IFRAME_SIZE, Assignment, Course, Module
+from events.log import Actor
 from organizations.input_types import EmptyIsNone, GuardedAddress, Input, Line, Moment, Points, Text
 from organizations.models import Organization
 
@@ -158,7 +160,7 @@ def make_course(organization: Organization, definition: CourseDefinition) -> Cou
     return course
 
 
-def change_course(course: Course, settings: CourseSettings, *, code: str | None = None) -> Course:
+def change_course(course: Course, settings: CourseSettings, *, actor: Actor, code: str | None = None) -> Course:
     """Changes what the settings name, and nothing else. Raises DefinitionError when the new code is taken."""
     with transaction.atomic():
         changed = _apply(course, settings)
@@ -167,6 +169,7 @@ def change_course(course: Course, settings: CourseSettings, *, code: str | None 
             changed.append("code")
         if changed:
             _save(course, "code", f"the course {course.code} exists already", changed)
+            note_changed_settings(course, changed, actor)
         _set_modules(course, settings)
     return course
 

@@ -5,7 +5,7 @@ A worker sends it (`deliver_due`); the queue only wakes workers up.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 import structlog
@@ -134,6 +134,7 @@ def resend(delivery: Delivery, actor: "Actor") -> Delivery:
             newest.failures = 0
             newest.refused_signatures = 0
             newest.save(update_fields=["state", "due_at", "give_up_at", "failures", "refused_signatures"])
+            _note_deed("resent", [newest], actor)
             wake_up()
     logger.info("delivery_resent", delivery_id=str(newest.pk), actor_kind=actor.kind, actor_id=actor.id)
     return newest
@@ -142,13 +143,15 @@ def resend(delivery: Delivery, actor: "Actor") -> Delivery:
 def resend_failed(deliveries: QuerySet[Delivery], actor: "Actor") -> int:
     """Sends those again that have failed, now and with a whole new time to arrive. Returns how many.
 
-    One conditional statement: of two people who ask at the same moment one does it, and what has arrived meanwhile is
-    not sent twice. Which of them are still the newest of their target, the caller says.
+    The rows are locked while they are failed: of two people who ask at the same moment one does it, and what has
+    arrived meanwhile is not sent twice. Which of them are still the newest of their target, the caller says.
     """
     now = timezone.now()
     with transaction.atomic():
         # The state is asked of the row itself: that is what PostgreSQL looks at again after waiting for somebody else.
-        sent = Delivery.objects.filter(pk__in=deliveries.values("pk"), state=Delivery.State.FAILED).update(
+        failed = Delivery.objects.filter(pk__in=deliveries.values("pk"), state=Delivery.State.FAILED)
+        rows = list(failed.order_by("pk").select_for_update().only("pk", "organization_id", "kind"))
+        sent = Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
             state=Delivery.State.PENDING,
             due_at=now,
             give_up_at=renewed_give_up_at(now),
@@ -156,6 +159,7 @@ def resend_failed(deliveries: QuerySet[Delivery], actor: "Actor") -> int:
             refused_signatures=0,
         )
         if sent:
+            _note_deed("resent", rows, actor)
             wake_up()
     logger.info("deliveries_resent", count=sent, actor_kind=actor.kind, actor_id=actor.id)
     return sent
@@ -163,10 +167,35 @@ def resend_failed(deliveries: QuerySet[Delivery], actor: "Actor") -> int:
 
 def cancel(delivery: Delivery, actor: "Actor", words: str = "Cancelled by hand.") -> bool:
     """Takes back a delivery that waits. Returns whether it did: one that is under way or over stays as it is."""
-    cancelled = _cancel(Q(pk=delivery.pk), "cancelled", words)
+    with transaction.atomic():
+        cancelled = _cancel(Q(pk=delivery.pk), "cancelled", words)
+        if cancelled:
+            _note_deed("cancelled", [delivery], actor)
     if cancelled:
         logger.info("delivery_cancelled", delivery_id=str(delivery.pk), actor_kind=actor.kind, actor_id=actor.id)
     return bool(cancelled)
+
+
+def _note_deed(deed: Literal["resent", "cancelled"], deliveries: Iterable[Delivery], actor: "Actor") -> None:
+    """Writes into the audit trail what a person or an application did to these deliveries; what the platform does by
+    itself stands in the deliveries."""
+    # The log tells webhooks, whose way out is this outbox: it imports this module.
+    from events.log import EventType, event_of, record_many
+
+    if actor.kind == "system":
+        return
+    event_type = EventType.DELIVERY_RESENT if deed == "resent" else EventType.DELIVERY_CANCELLED
+    record_many(
+        event_of(
+            delivery.organization_id,
+            event_type,
+            actor=actor,
+            subject_kind="delivery",
+            subject_id=delivery.pk,
+            data={"kind": delivery.kind},
+        )
+        for delivery in deliveries
+    )
 
 
 def cancel_waiting(

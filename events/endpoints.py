@@ -14,7 +14,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from events.deliveries import cancel_webhooks
-from events.fan_out import EVERY_TYPE
+from events.fan_out import AUDIT_TYPES, EVERY_TYPE
 from events.log import Actor, EventType, record
 from events.models import Delivery, Event, WebhookEndpoint, new_webhook_secret
 from lti.outbound import AddressGuard, OutboundPolicy, OutboundRefused
@@ -49,7 +49,7 @@ class EndpointDisabled(ValueError):
 def event_types() -> list[str]:
     """The names that an endpoint can choose from."""
     known = {value for name, value in vars(EventType).items() if name.isupper() and isinstance(value, str)}
-    return sorted((known | _TO_COME) - {EventType.WEBHOOK_TEST})
+    return sorted((known | _TO_COME) - {EventType.WEBHOOK_TEST} - AUDIT_TYPES)
 
 
 def key_of(secret: str) -> bytes:

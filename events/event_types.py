@@ -19,6 +19,9 @@ class EventType:
     SCORE_CHANGED = "score.changed"
     GRADE_DELIVERED = "grade.delivered"
     GRADE_FAILED = "grade.failed"
+    DELIVERY_RESENT = "delivery.resent"
+    DELIVERY_CANCELLED = "delivery.cancelled"
+    COURSE_SETTINGS_CHANGED = "course.settings_changed"
     COURSE_COPIED = "course.copied"
     COURSE_COPY_UNDONE = "course.copy_undone"
     LINK_MAPPED = "link.mapped"
@@ -164,6 +167,7 @@ _GRADE = (
     Field("course", Kind.ID, "the course", example_id(1), sometimes=_CELL_IS_THERE),
     Field("installation", Kind.ID, "the LMS installation", example_id(7), sometimes=_CELL_IS_THERE),
 )
+_DELIVERY_KIND = Field("kind", Kind.TEXT, "`grade` or `webhook`", "grade")
 _COPY = (
     Field("course", Kind.ID, "the copy", example_id(1)),
     Field("code", Kind.TEXT, "the copy's code", "cs101-copy"),
@@ -251,6 +255,26 @@ EVENTS: dict[str, Description] = {
                     Field("code", Kind.TEXT, "the kind of failure", "user_unknown"),
                     Field("reason", Kind.TEXT, "why, and who can fix it", "The student is not enrolled there."),
                 ),
+            ),
+        ),
+    ),
+    EventType.DELIVERY_RESENT: Description(
+        "Somebody has a grade or a webhook sent again. Webhooks are not told.",
+        ("person", "user", "api_token"),
+        (Shape("delivery", (_DELIVERY_KIND,)),),
+    ),
+    EventType.DELIVERY_CANCELLED: Description(
+        "Somebody takes back a grade or a webhook that waits. Webhooks are not told.",
+        ("person", "user", "api_token"),
+        (Shape("delivery", (_DELIVERY_KIND,)),),
+    ),
+    EventType.COURSE_SETTINGS_CHANGED: Description(
+        "Settings of a course are changed: on its LTI/LMS page, in the admin, by the API or by `provision`.",
+        ("person", "user", "api_token", "system"),
+        (
+            Shape(
+                "course",
+                (Field("settings", Kind.TEXTS, "the names of those that differ now, in order", ["constant_urls"]),),
             ),
         ),
     ),

@@ -14,6 +14,8 @@ KIND = "webhook"
 EVERY_TYPE = "*"
 # Told to the endpoint that it is about, whatever that one has chosen, and to no other.
 TEST_TYPE = "webhook.test"
+# For the audit trail alone: told to webhooks, a thousand deliveries sent again would be another thousand.
+AUDIT_TYPES = frozenset({"delivery.resent", "delivery.cancelled"})
 
 _COLUMNS = ("id", "organization_id", "event_types", "url")
 
@@ -23,6 +25,7 @@ def fan_out(events: Sequence[Event]) -> int:
 
     One look at the endpoints, and one insert if any wants one. Returns how many deliveries were made.
     """
+    events = [event for event in events if event.type not in AUDIT_TYPES]
     if not events:
         return 0
     endpoints = _enabled_endpoints({event.organization_id for event in events})

@@ -69,7 +69,7 @@ def settings_page(request: HttpRequest, access: CourseAccess) -> HttpResponse:
     if not set(to_confirm) <= set(request.POST.get("confirmed", "").split()):
         return _page(request, access, form, to_confirm=to_confirm)
     try:
-        changed = save_settings(access.course, values, seen=request.POST.get("seen", ""))
+        changed = save_settings(access.course, values, seen=request.POST.get("seen", ""), actor=access.actor)
     except ChangedMeanwhileError as error:
         _refresh(access.course, error.course)
         return _page(request, access, form, error=_CHANGED_MEANWHILE, status=409)

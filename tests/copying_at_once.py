@@ -143,8 +143,8 @@ def while_the_parent_is_edited() -> dict[str, Any]:
             make_assignment(course, AssignmentDefinition(slug=f"new{number}", module=f"New {number}"))
             policy: Any = ("ALWAYS", "CHANGED")[number % 2]
             with transaction.atomic():
-                change_course(course, CourseSettings(send_grade=policy))
-                change_course(course, CourseSettings(name=policy))
+                change_course(course, CourseSettings(send_grade=policy), actor=SYSTEM)
+                change_course(course, CourseSettings(name=policy), actor=SYSTEM)
             if number % 5 == 4:
                 course.modules.get(name=f"New {number}").delete()
 

@@ -6,11 +6,12 @@ import pytest
 from django.utils import timezone
 
 from courses.copying import copy_course, undo_copy
-from events.deliveries import deliver_due
+from courses.definitions import CourseSettings, change_course
+from events.deliveries import cancel, deliver_due, resend
 from events.endpoints import make_endpoint, reveal_secret, rotate_secret, send_test_event
 from events.event_types import EVENTS, UndescribedEvent, described, example_data
 from events.log import Actor, record
-from events.models import Event
+from events.models import Delivery, Event
 from grades.scores import release_scores
 from grades.tests.place import SECRET, a_place
 from organizations import credentials
@@ -47,6 +48,20 @@ def grade(user):
 def copy_and_undo(user):
     course = AssignmentFactory().course
     undo_copy(copy_course(course, code="copy", name="", actor=Actor.of(user)), Actor.of(user))
+
+
+def change_settings(user):
+    course = AssignmentFactory().course
+    change_course(course, CourseSettings(name="Another", constant_urls=True), actor=Actor.of(user))
+
+
+def send_again_and_take_back(user):
+    place = a_place()
+    place.score()
+    delivery = Delivery.objects.get()
+    resend(delivery, Actor.of(user))
+    cancel(delivery, Actor.of(user))
+    Event.objects.filter(type="score.changed").delete()
 
 
 def handle_keys(user):
@@ -86,6 +101,8 @@ DEEDS = {
     launch_and_work: {"enrolment.created", "link.mapped", "assignment.opened", "submission.created"},
     grade: {"score.changed", "grade.delivered", "grade.failed"},
     copy_and_undo: {"course.copied", "course.copy_undone"},
+    change_settings: {"course.settings_changed"},
+    send_again_and_take_back: {"delivery.resent", "delivery.cancelled"},
     handle_keys: {"key.revealed", "key.rotated"},
     handle_webhooks: {"key.revealed", "key.rotated", "webhook.test"},
     register: {"registration.created"},
