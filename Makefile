@@ -10,7 +10,7 @@ LMS_PORT ?= 8001
 TEST_PROCESSES ?= 2
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
-PACKAGES := lti organizations events courses grades recordings launches api demo_lms lti_platform
+PACKAGES := lti organizations events courses grades recordings launches api demo_lms lti_platform examples
 
 # What the checks are asked about: a production environment, with keys made for this one run.
 PRODUCTION := DEBUG=false BASE_URL=https://tool.example.org EMAIL_URL=smtp://localhost:25 \

@@ -49,7 +49,7 @@ def signed_in(user):
 def person(assignment):
     person = PersonFactory(organization=assignment.course.organization, name="Grace Hopper")
     EnrolmentFactory(course=assignment.course, person=person)
-    submit(open_assignment(assignment, person, SYSTEM), "My long answer", "", Actor.of(person))
+    submit(open_assignment(assignment, person, Actor.of(person)), "My long answer", "", Actor.of(person))
     return person
 
 

@@ -41,7 +41,7 @@ def enrolled(assignment, key, *, name="Grace Hopper", lms_user_id=None, **fields
 
 
 def handed_in(assignment, person, text="Work", url=""):
-    return submit(open_assignment(assignment, person, SYSTEM), text, url, Actor.of(person))
+    return submit(open_assignment(assignment, person, Actor.of(person)), text, url, Actor.of(person))
 
 
 def graded(assignment, person, points="7", **fields):
@@ -80,7 +80,7 @@ def test_counts_and_rows(key, assignment):
     opened, submitted, done, lost = (
         enrolled(assignment, key, name=name, family_name=name) for name in ("Allen", "Berners", "Cerf", "Dijkstra")
     )
-    open_assignment(assignment, opened, SYSTEM)
+    open_assignment(assignment, opened, Actor.of(opened))
     handed_in(assignment, submitted)
     handed_in(assignment, done)
     graded(assignment, done, released=True)
@@ -245,7 +245,8 @@ def test_a_released_score_stays_released_when_changed(key, assignment):
 def test_the_grading_view(key, assignment):
     person = enrolled(assignment, key)
     handed_in(assignment, person, "My long answer", "https://docs.example/1")
-    open_assignment(assignment, enrolled(assignment, key, name="Radia", family_name="Z"), SYSTEM)
+    radia = enrolled(assignment, key, name="Radia", family_name="Z")
+    open_assignment(assignment, radia, Actor.of(radia))
     visitor = teacher(key, assignment)
     response = visitor.get("launch-person", assignment.id, person.id)
     text = text_of(response)
