@@ -10,12 +10,15 @@ from django.db.models import Model, QuerySet
 from django.utils import timezone
 
 from events.models import Event
+from events.retention import forget_deliveries, forget_mails
+from grades.models import GradeDigest
 from launches.models import Launch, RefusalTally
 from organizations.api_tokens import ANSWERS_KEPT
 from organizations.identifiers import first_uuid7_of
 from organizations.models import AnsweredRequest, Organization
 
 EVENTS_KEPT = timedelta(days=400)
+DIGESTS_KEPT = timedelta(days=60)
 # Longer than an answer counts: no request may find its own gone that was there a moment ago.
 ANSWERS_STORED = ANSWERS_KEPT + timedelta(hours=1)
 # A launch row is the nonce store, too: none goes before the longest window in which its signature could be valid.
@@ -32,11 +35,15 @@ class Forgotten:
     events: int
     sessions: int
     answers: int
+    deliveries: int
+    mails: int
+    digests: int
 
 
 def purge() -> Forgotten:
     """Deletes what is past its age: launches (with their nonces) and counts of refusals by the organization's days or
-    LAUNCH_LOG_DAYS, events after 400 days, sessions that have expired, and the API's answers of a day ago."""
+    LAUNCH_LOG_DAYS, events after 400 days, sessions that have expired, and the API's answers of a day ago. Deliveries
+    that are over go by DELIVERY_LOG_DAYS, mails after 30 days, and the notes of digests after 60."""
     now = timezone.now()
     launches = refusal_tallies = 0
     for organization_id, days in Organization.objects.values_list("id", "launch_log_days"):
@@ -52,6 +59,9 @@ def purge() -> Forgotten:
         events=_delete(Event.objects.filter(id__lt=first_uuid7_of(now - EVENTS_KEPT)).order_by("id")),
         sessions=_delete(Session.objects.filter(expire_date__lt=now)),
         answers=_delete(AnsweredRequest.objects.filter(created_at__lt=now - ANSWERS_STORED)),
+        deliveries=forget_deliveries(),
+        mails=forget_mails(),
+        digests=_delete(GradeDigest.objects.filter(id__lt=first_uuid7_of(now - DIGESTS_KEPT))),
     )
 
 
