@@ -24,9 +24,8 @@ logger = structlog.get_logger(__name__)
 _TRIES = 3
 _CLAIM_LOCK = 0x6F7574626F78  # "outbox"
 _STOPPED_AFTER = "10s"
-# What a sender's code begins with when the other side did not answer in time, and how long it may still be at work.
+# What a sender's code begins with when the other side did not answer in time.
 UNANSWERED = "no_answer"
-UNANSWERED_GRACE = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +127,8 @@ def _one_claim_at_a_time() -> None:
 def wait_for_unanswered(among: Q) -> None:
     """Lets newer versions wait where an older one's last try got no answer in time.
 
-    The LMS may still be at work on it, and would put the older grade over the newer one (B14). Call it before the older
-    ones are superseded.
+    The LMS may still be at work on it, and would put the older grade over the newer one (B14): it has the time of a lease
+    to come to an end. Call it before the older ones are superseded.
     """
     older = Delivery.objects.filter(
         among,
@@ -140,7 +139,7 @@ def wait_for_unanswered(among: Q) -> None:
     )
     targets = set(older.order_by().values_list("kind", "target_id", "source_id", "sequence"))
     for kind, target_id, source_id, sequence in targets:
-        surely_over = timezone.now() + UNANSWERED_GRACE
+        surely_over = timezone.now() + timedelta(seconds=settings.DELIVERY_LEASE_SECONDS)
         Delivery.objects.filter(
             kind=kind,
             target_id=target_id,

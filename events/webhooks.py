@@ -21,8 +21,8 @@ from events.senders import WAITS_FOR_ORGANIZATION, Errand, Prepared, Result, Set
 from events.webhook_mail import write_to_owners
 from lti.outbound import OutboundFailed, OutboundRefused, OutboundResponse
 from lti.redaction import redact
+from lti.retry_after import retry_after
 from lti.texts import single_line, truncated
-from lti.v1p3.services import retry_after
 from organizations.service_hosts import host_of, shown_address
 
 logger = structlog.get_logger(__name__)

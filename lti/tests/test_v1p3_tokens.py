@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lti.outbound import OutboundFailed, OutboundRefused
+from lti.retry_after import retry_after
 from lti.tests.platform_1p3 import NOW, Clock, MemoryCache, Recorder, answer, key, pem_of, verified
 from lti.tests.recorded import load
 from lti.v1p1.outcomes import OutcomeVerdict
@@ -22,7 +23,6 @@ from lti.v1p3.services import (
     judge,
     links,
     next_url,
-    retry_after,
     with_query,
 )
 from lti.v1p3.tokens import (

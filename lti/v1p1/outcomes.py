@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from lxml import etree
 
 from lti.message import OutcomeExtensions
 from lti.redaction import redact
+from lti.retry_after import retry_after
 from lti.texts import legal_in_xml, single_line, truncated
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ NAMESPACE = "http://www.imsglobal.org/services/ltiv1p1/xsd/imsoms_v1p0"
 BODY_LIMIT = 256 * 1024
 COMMENT_LIMIT = 1500
 _DETAIL_LIMIT = 500
-_RETRY_AFTER_LIMIT = 24 * 3600
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -523,14 +522,14 @@ def judge(
     if status is None:
         return Judgement(_RETRY, "no_answer", "The LMS did not answer; the grade is sent again later.")
     lowered = {name.lower(): value for name, value in headers.items()}
-    retry_after = _retry_after(lowered.get("retry-after", ""), now or datetime.now(UTC))
+    wait = retry_after(lowered.get("retry-after", ""), now or datetime.now(UTC))
     detail = _excerpt(body)
-    if status == 429 or (status == 403 and (retry_after is not None or _RATE_LIMIT.search(_decoded(body)))):
+    if status == 429 or (status == 403 and (wait is not None or _RATE_LIMIT.search(_decoded(body)))):
         explanation = "The LMS gets too many requests at the moment; the grade is sent again later."
-        return Judgement(_RETRY, "rate_limited", explanation, retry_after, detail)
+        return Judgement(_RETRY, "rate_limited", explanation, wait, detail)
     if status >= 500 or status == 408:
         explanation = f"The LMS has a fault of its own (HTTP {status}); the grade is sent again later."
-        return Judgement(_RETRY, "server_error", explanation, retry_after, detail)
+        return Judgement(_RETRY, "server_error", explanation, wait, detail)
     if 300 <= status < 400:
         explanation = (
             "The address for grades redirects elsewhere, and signed grades are not redirected. The LMS's "
@@ -545,7 +544,7 @@ def judge(
         explanation = "The LMS did not accept our signature: the shared secret or a clock differs."
         return Judgement(_UNAUTHORIZED, "unauthorized", explanation, None, _described(answer) or detail)
     if answer is not None and answer.code_major in {"success", "processing", "failure", "unsupported"}:
-        return _judge_answer(answer, message_id, retry_after)
+        return _judge_answer(answer, message_id, wait)
     if status >= 400:
         return _judge_refusal(status, _decoded(body), detail)
     if not body.strip() and status == 200:
@@ -554,12 +553,10 @@ def judge(
         return Judgement(_UNAUTHORIZED, "empty_answer", explanation, None, "")
     what = f"an unknown code {answer.code_major!r}" if answer is not None else reason
     explanation = "The LMS answered with something else than a result (a login or error page); it is tried again."
-    return Judgement(
-        _RETRY, "unreadable_answer", explanation, retry_after, truncated(f"{what}: {detail}", _DETAIL_LIMIT)
-    )
+    return Judgement(_RETRY, "unreadable_answer", explanation, wait, truncated(f"{what}: {detail}", _DETAIL_LIMIT))
 
 
-def _judge_answer(answer: OutcomeResponse, message_id: str, retry_after: int | None) -> Judgement:
+def _judge_answer(answer: OutcomeResponse, message_id: str, wait: int | None) -> Judgement:
     detail, warning = _described(answer), ""
     if answer.message_ref and message_id and answer.message_ref != message_id:
         warning = "The answer refers to another message than the one sent."
@@ -567,7 +564,7 @@ def _judge_answer(answer: OutcomeResponse, message_id: str, retry_after: int | N
         return Judgement(OutcomeVerdict.DELIVERED, "success", "The LMS took the grade.", None, detail, warning)
     if answer.code_major == "processing":
         explanation = "The LMS is still working on it; the grade is sent again later."
-        return Judgement(_RETRY, "processing", explanation, retry_after, detail, warning)
+        return Judgement(_RETRY, "processing", explanation, wait, detail, warning)
     codes = " ".join((answer.canvas_error_code, answer.description, *answer.code_minor.values()))
     for known in _KNOWN_REFUSALS:
         if known.pattern.search(codes):
@@ -607,18 +604,3 @@ def _decoded(body: bytes) -> str:
 
 def _excerpt(body: bytes) -> str:
     return truncated(single_line(redact(_decoded(body))), _DETAIL_LIMIT)
-
-
-def _retry_after(value: str, now: datetime) -> int | None:
-    """``Retry-After`` in seconds, a number or an HTTP date (RFC 9110 §10.2.3), at most a day."""
-    value = value.strip()
-    if re.fullmatch(r"[0-9]{1,9}", value):
-        return min(int(value), _RETRY_AFTER_LIMIT)
-    try:
-        moment = parsedate_to_datetime(value)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    wait = moment - now
-    return int(min(max(wait, timedelta(0)), timedelta(seconds=_RETRY_AFTER_LIMIT)).total_seconds())

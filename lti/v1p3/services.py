@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, unquote_plus, urlencode, urljoin, urlsplit
 
 from lti.outbound import OutboundFailed, OutboundRefused, OutboundResponse
 from lti.redaction import redact
+from lti.retry_after import retry_after
 from lti.return_url import safe_http_url
 from lti.texts import single_line, truncated
 from lti.v1p1.outcomes import Judgement, OutcomeVerdict
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 ANSWER_LIMIT = 4 * 1024 * 1024
 PAGE_LIMIT = 500
 _DETAIL_LIMIT = 500
-_RETRY_AFTER_LIMIT = 24 * 3600
 
 _RATE_LIMIT = re.compile(r"rate limit|too many requests|throttl", re.IGNORECASE)
 _LINK = re.compile(r"<([^<>]*)>([^<]*)")
@@ -232,20 +231,6 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, *, now: datetime
 def excerpt(body: bytes) -> str:
     """The beginning of an answer on one line, without tokens and addresses of people."""
     return truncated(single_line(redact(body[:4096].decode("utf-8", "replace"))), _DETAIL_LIMIT)
-
-
-def retry_after(value: str, now: datetime) -> int | None:
-    """``Retry-After`` in seconds, a number or an HTTP date (RFC 9110 §10.2.3), at most a day."""
-    value = value.strip()
-    if re.fullmatch(r"[0-9]{1,9}", value):
-        return min(int(value), _RETRY_AFTER_LIMIT)
-    try:
-        moment = parsedate_to_datetime(value)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return int(min(max(moment - now, timedelta(0)), timedelta(seconds=_RETRY_AFTER_LIMIT)).total_seconds())
 
 
 # ----------------------------------------------------------------------------------------------- URLs and paging
