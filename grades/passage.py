@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from django.db.models import F
 from django.utils import timezone
 
 from events.models import Delivery
@@ -22,6 +23,7 @@ class Passage:
     `state` is delivered, waiting, sending, held, failed, cancelled, withheld or no_cell. `words` are whole sentences;
     where `at` is set, the last of them ends where the time follows ("In the LMS since", "Next try"), and the page says
     it relative to now. `code` is for programs. `lms_course` is the title of the LMS's course, and may be empty.
+    `attempts` is how often it was tried.
     """
 
     delivery_id: UUID | None
@@ -31,11 +33,17 @@ class Passage:
     at: datetime | None
     lms_course: str
     code: str = ""
+    attempts: int = 0
 
     @property
     def needs_attention(self) -> bool:
         """Whether somebody has to do something about it."""
         return self.state in ("failed", "held")
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it changes by itself, without anybody doing anything."""
+        return self.state in ("waiting", "sending")
 
 
 def passage_of(scores: Iterable[Score]) -> dict[UUID, list[Passage]]:
@@ -47,13 +55,23 @@ def passage_of(scores: Iterable[Score]) -> dict[UUID, list[Passage]]:
     if not scores:
         return {}
     cells: dict[tuple[UUID, UUID], list[GradebookCell]] = defaultdict(list)
-    for cell in GradebookCell.objects.filter(
-        assignment__in={score.assignment_id for score in scores}, person__in={score.person_id for score in scores}
-    ).select_related("resource_link__lms_course"):
+    for cell in (
+        GradebookCell.objects.filter(
+            assignment__in={score.assignment_id for score in scores}, person__in={score.person_id for score in scores}
+        )
+        # A gradebook has thousands of cells, and its LMS course a few links.
+        .only("assignment", "person", "deployment", "send_grade")
+        .annotate(
+            lms_title=F("resource_link__lms_course__title"),
+            lms_label=F("resource_link__lms_course__label"),
+        )
+    ):
         cells[cell.assignment_id, cell.person_id].append(cell)
     newest: dict[tuple[UUID, UUID], Delivery] = {}
-    for delivery in Delivery.objects.filter(kind=KIND, source_id__in=[score.pk for score in scores]).order_by(
-        "sequence"
+    for delivery in (
+        Delivery.objects.filter(kind=KIND, source_id__in=[score.pk for score in scores])
+        .defer("organization", "kind", "endpoint", "host", "claimed_until", "created_at", "give_up_at")
+        .order_by("sequence")
     ):
         newest[delivery.target_id, delivery.source_id] = delivery
     return {
@@ -73,7 +91,7 @@ def _passages(score: Score, cells: Sequence[GradebookCell], newest: dict[tuple[U
 
 
 def _passage(score: Score, cell: GradebookCell, delivery: Delivery | None) -> Passage:
-    title = str(cell.resource_link.lms_course.title or cell.resource_link.lms_course.label)
+    title = str(cell.lms_title or cell.lms_label)  # type: ignore[attr-defined] # annotated by passage_of
     hindered = hindrance(score, score.assignment, policy_of(cell, score.assignment))
     if delivery is None or (hindered is not None and delivery.state in _OVER_UNSENT):
         code, words = (
@@ -82,7 +100,7 @@ def _passage(score: Score, cell: GradebookCell, delivery: Delivery | None) -> Pa
             else ("not_sent", "Not sent yet: it goes to the LMS with the next change of the score.")
         )
         return Passage(None, "withheld", words, can_resend=False, at=None, lms_course=title, code=code)
-    state, words, at = _way_of(delivery)
+    state, words, at = way_of(delivery)
     if hindered is not None and state == "delivered" and delivery.sequence < score.version:
         state, words, at = "withheld", f"An earlier grade is in the LMS. {hindered.words}", None
     if state == "delivered" and cell.deployment_id is not None:
@@ -95,6 +113,7 @@ def _passage(score: Score, cell: GradebookCell, delivery: Delivery | None) -> Pa
         at=at,
         lms_course=title,
         code=delivery.last_error_code,
+        attempts=delivery.attempts,
     )
 
 
@@ -111,8 +130,8 @@ def _of_more_than_all(delivery: Delivery) -> str:
 _OVER_UNSENT = (Delivery.State.CANCELLED, Delivery.State.SUPERSEDED)
 
 
-def _way_of(delivery: Delivery) -> tuple[str, str, datetime | None]:
-    """State, words and time of a delivery."""
+def way_of(delivery: Delivery) -> tuple[str, str, datetime | None]:
+    """State, words and time of a delivery, as a `Passage` has them."""
     if delivery.state == Delivery.State.DELIVERED:
         return "delivered", "In the LMS since", delivery.delivered_at
     if delivery.state == Delivery.State.FAILED:

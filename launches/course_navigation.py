@@ -22,6 +22,7 @@ class Entry:
 _FOR_CHANGES = {"copy"}
 _LABELS = {
     "dashboard": "Assignments",
+    "gradebook": "Gradebook",
     "lti": "LTI/LMS",
     "exports": "Exports",
     "setup": "Set-up guide",

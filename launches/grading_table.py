@@ -102,7 +102,7 @@ class Row:
 
     @property
     def is_under_way(self) -> bool:
-        return any(passage.state in ("waiting", "sending") for passage in self.passage)
+        return any(passage.is_under_way for passage in self.passage)
 
 
 def from_lms_course(visit: Visit, person: str) -> Q:

@@ -15,6 +15,7 @@ from launches import (
     course_question_pages,
     course_settings_pages,
     export_pages,
+    gradebook_pages,
     lms_results_pages,
     picker_pages,
     roster_pages,
@@ -107,6 +108,24 @@ urlpatterns = [
     path("people/roster", roster_pages.progress, name="launch-roster"),
     path("people/sync", roster_pages.sync, name="launch-roster-sync"),
     path("course/", in_frame(dashboard), name="launch-course-dashboard"),
+    path("course/gradebook/", gradebook_pages.launch_gradebook, name="launch-course-gradebook"),
+    path("course/gradebook/changes", in_frame(gradebook_pages.changes), name="launch-course-gradebook-changes"),
+    path("course/gradebook/table.csv", in_frame(gradebook_pages.table_csv), name="launch-course-gradebook-csv"),
+    path(
+        "course/gradebook/release",
+        in_frame(gradebook_pages.release_page, changes=True),
+        name="launch-course-gradebook-release",
+    ),
+    path(
+        "course/gradebook/send-again",
+        in_frame(gradebook_pages.send_again, changes=True),
+        name="launch-course-gradebook-send-again",
+    ),
+    path(
+        "course/gradebook/people/<uuid:person_id>/",
+        in_frame(gradebook_pages.person),
+        name="launch-course-gradebook-person",
+    ),
     path("course/lti/", in_frame(course_settings_pages.settings_page), name="launch-course-lti"),
     path("course/lti/" + _ASSIGNMENT, in_frame(course_settings_pages.links_page), name="launch-course-lti-links"),
     path(

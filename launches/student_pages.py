@@ -21,11 +21,30 @@ from launches.visits import Visit, get_visit, launch_page
 
 # How often a page asks whether the grade has arrived meanwhile: every few seconds at first, then it gives up.
 WATCH_LIMIT = 40
-UNDER_WAY = ("waiting", "sending")
+
+
+class OwnPassage:
+    """Where a student's own grade is, in the words that students are told."""
+
+    passage: list[Passage]
+
+    @property
+    def delivered_at(self) -> datetime | None:
+        """Since when the released score is in the LMS's gradebook: the last of its links to arrive."""
+        arrived = [passage.at for passage in self.passage if passage.state == "delivered" and passage.at]
+        return max(arrived) if arrived and len(arrived) == len(self.passage) else None
+
+    @property
+    def is_under_way(self) -> bool:
+        return any(passage.is_under_way for passage in self.passage)
+
+    @property
+    def is_stuck(self) -> bool:
+        return any(passage.state in ("failed", "held", "cancelled") for passage in self.passage)
 
 
 @dataclass(frozen=True)
-class StudentWork:
+class StudentWork(OwnPassage):
     """How a student stands in an assignment. `score` only once it is released."""
 
     assignment: Assignment
@@ -52,20 +71,6 @@ class StudentWork:
     @property
     def is_overdue(self) -> bool:
         return self.assignment.due_at is not None and self.assignment.due_at < timezone.now()
-
-    @property
-    def delivered_at(self) -> datetime | None:
-        """Since when the released score is in the LMS's gradebook: the last of its links to arrive."""
-        arrived = [passage.at for passage in self.passage if passage.state == "delivered" and passage.at]
-        return max(arrived) if arrived and len(arrived) == len(self.passage) else None
-
-    @property
-    def is_under_way(self) -> bool:
-        return any(passage.state in UNDER_WAY for passage in self.passage)
-
-    @property
-    def is_stuck(self) -> bool:
-        return any(passage.state in ("failed", "held", "cancelled") for passage in self.passage)
 
 
 def load_assignment(visit: Visit, assignment_id: UUID) -> Assignment:

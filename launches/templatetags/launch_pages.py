@@ -80,7 +80,8 @@ def organization_style(context: template.Context) -> SafeString:
 def local_time(when: datetime | None, form: str = "") -> SafeString:
     """A time that the browser shows in its own zone, and that reads as UTC without scripts.
 
-    `form`: empty, "due" (with the day of the week), or "away" (how far away it is).
+    `form`: empty, "due" (with the day of the week), "short" (only the time today, only the day before), or "away" (how
+    far away it is).
     """
     if when is None:
         return SafeString("")

@@ -6,6 +6,7 @@
   const clock = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
   const date = new Intl.DateTimeFormat(locale, { dateStyle: "medium" });
   const full = new Intl.DateTimeFormat(locale, { dateStyle: "full", timeStyle: "long" });
+  const day = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" });
   const weekday = new Intl.DateTimeFormat(locale, { weekday: "short", day: "numeric", month: "short", year: "numeric" });
 
   const midnight = (when) => new Date(when.getFullYear(), when.getMonth(), when.getDate());
@@ -27,11 +28,13 @@
       element.title = full.format(when);
       if (element.dataset.local === "away") {
         element.textContent = away(when);
+      } else if (element.dataset.local === "short") {
+        element.textContent = (daysApart(when) === 0 ? clock : day).format(when);
       } else {
         const days = daysApart(when);
         const near = days === 0 || days === -1 || days === 1 ? relative.format(days, "day") : null;
-        const day = near || (element.dataset.local === "due" ? weekday : date).format(when);
-        element.textContent = `${day}, ${clock.format(when)}`;
+        const name = near || (element.dataset.local === "due" ? weekday : date).format(when);
+        element.textContent = `${name}, ${clock.format(when)}`;
       }
     }
   };
