@@ -7,6 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 from courses.models import Assignment, Course, ResourceLink, slug_validator
+from grades.models import Score
 from organizations.encryption import EncryptedTextField
 from organizations.identifiers import random_token, uuid7
 from organizations.models import Organization, Person
@@ -43,6 +44,9 @@ class MeetingServer(models.Model):
     is_default = models.BooleanField("default", default=False, help_text="Rooms that name no server use this one.")
     checked_at = models.DateTimeField(null=True, blank=True, editable=False)
     problem = models.CharField(max_length=500, blank=True, editable=False)
+    # When it was last asked what webhooks missed, and when all of its list of recordings was last read.
+    reconciled_at = models.DateTimeField(null=True, blank=True, editable=False)
+    listed_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     organization_path = "organization"
@@ -151,6 +155,20 @@ class AttendanceGrading(models.Model):
         return f"{self.assignment}: {self.get_measure_display()}"
 
 
+class AttendanceScore(models.Model):
+    """The points that attendance gave a score last: where the score has others, somebody graded by hand, and that
+    stays."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    score = models.OneToOneField(Score, models.CASCADE, related_name="attendance_score")
+    points = models.DecimalField(max_digits=9, decimal_places=2)
+
+    organization_path = "score__assignment__course__organization"
+
+    def __str__(self) -> str:
+        return f"{self.score}: {self.points}"
+
+
 class Meeting(models.Model):
     """One session in a room, from its creation on the server to its end.
 
@@ -173,6 +191,8 @@ class Meeting(models.Model):
     analytics_id = models.CharField(max_length=255, blank=True)
     analytics_taken_at = models.DateTimeField(null=True, blank=True)
     reconciled_at = models.DateTimeField(null=True, blank=True)  # when the server was last asked about it
+    # Since when its attendance waits to become scores (recordings/attendance_grades.py).
+    grading_due_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     organization_path = "room__course__organization"
@@ -192,6 +212,11 @@ class Meeting(models.Model):
         ]
         indexes = [
             models.Index(fields=["reconciled_at"], condition=models.Q(ended_at__isnull=True), name="meeting_running"),
+            models.Index(
+                fields=["grading_due_at"],
+                condition=models.Q(grading_due_at__isnull=False),
+                name="meeting_grading_due",
+            ),
         ]
 
     def __str__(self) -> str:

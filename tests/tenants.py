@@ -17,7 +17,7 @@ from organizations.api_tokens import make_token
 from organizations.identifiers import uuid7
 from organizations.models import AnsweredRequest, LmsAccount, Membership, Organization, SignInLink, User
 from organizations.tool_keys import make_tool_key
-from recordings.models import AttendanceGrading, MeetingWebhook, RoomLink
+from recordings.models import AttendanceGrading, AttendanceScore, MeetingWebhook, RoomLink
 from tests import factories
 
 OUR_APPS = ("organizations", "events", "courses", "grades", "launches", "recordings")
@@ -266,5 +266,6 @@ def _live_sessions(marker: str, organization: Any, course: Any, assignment: Any,
         factories.RecordingFactory(room=room, meeting=meeting, server=server, title=f"{marker} Recording"),
         RoomLink.objects.create(resource_link=link, room=room),
         AttendanceGrading.objects.create(assignment=assignment, room=room),
+        AttendanceScore.objects.create(score=Score.objects.get(assignment=assignment, person=person), points=7),
         MeetingWebhook.objects.create(server=server, event_id=f"{marker} session", type="room_started"),
     ]
