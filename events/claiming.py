@@ -127,7 +127,7 @@ def _one_claim_at_a_time() -> None:
 def wait_for_unanswered(among: Q) -> None:
     """Lets newer versions wait where an older one's last try got no answer in time.
 
-    The LMS may still be at work on it, and would put the older grade over the newer one (B14): it has the time of a lease
+    The LMS may still be at work on it, and would put the older grade over the newer one (B14): it has a lease's time
     to come to an end. Call it before the older ones are superseded.
     """
     older = Delivery.objects.filter(

@@ -32,7 +32,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class _Server(ThreadingHTTPServer):
+class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
@@ -73,7 +73,7 @@ def serve(answer: Callable[[Received], Reply], *, port: int = 0) -> Iterator[Loo
         def log_message(self, *args: Any) -> None:
             pass
 
-    server = _Server(("127.0.0.1", port), Handler)
+    server = Server(("127.0.0.1", port), Handler)
     running = Loopback(f"http://127.0.0.1:{server.server_port}", server.server_port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
@@ -181,7 +181,7 @@ def trickling(seconds: float = 0.1) -> Iterator[str]:
         def log_message(self, *args: Any) -> None:
             pass
 
-    server = _Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
