@@ -170,6 +170,7 @@ def _organization(entry: OrganizationEntry, path: str) -> OrganizationAnswer:
         ],
         settings=SettingsAnswer(
             launch_log_days=organization.launch_log_days,
+            time_zone=organization.time_zone,
             grade_digest=organization.grade_digest,
             branding=organization.branding,
             meeting_policy=organization.meeting_policy,
@@ -190,7 +191,7 @@ def _organization(entry: OrganizationEntry, path: str) -> OrganizationAnswer:
 
 def _settings(organization: Organization, entry: SettingsEntry) -> list[str]:
     changed = []
-    for name in sorted({"launch_log_days", "grade_digest"} & entry.model_fields_set):
+    for name in sorted({"launch_log_days", "time_zone", "grade_digest"} & entry.model_fields_set):
         if getattr(organization, name) != getattr(entry, name):
             setattr(organization, name, getattr(entry, name))
             changed.append(name)

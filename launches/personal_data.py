@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from courses.models import Enrolment, Submission
 from events.deliveries import cancel_waiting
-from events.models import Attempt, Delivery, Event
+from events.models import Attempt, Delivery, Event, Mail
 from grades.models import GradebookCell, Score
 from grades.outbox import KIND
 from launches.joining import lock_people
@@ -51,6 +51,7 @@ def export_of(person: Person) -> dict[str, Any]:
     told |= dict(sorted(rows.items()))
     told["events.delivery"] = [_told(row) for row in _deliveries(person.pk).order_by("pk")]
     told["events.event"] = [_told(row) for row in _events(person).order_by("pk")]
+    told["events.mail"] = [_told(row) for row in _mails(person).order_by("pk")]
     told["launches.merge"] = [_told(row) for row in Merge.objects.filter(pk__in=_past(person)[0]).order_by("pk")]
     return told
 
@@ -160,6 +161,7 @@ def _erase_one(person: Person, keep_scores: bool) -> Erased:
     erased = Erased(len(accounts), *_erase_work(person, keep_scores))
     _erase_events(person)
     _erase_answers(person)
+    _mails(person).delete()
     SignInLink.objects.filter(person=person).delete()
     LmsAccount.objects.filter(person=person).delete()
     Enrolment.objects.filter(person=person).update(state=Enrolment.State.GONE)
@@ -229,6 +231,12 @@ def _erase_answers(person: Person) -> None:
     """What content applications were answered of the person's scores, kept for a day under their idempotency keys."""
     answers = AnsweredRequest.objects.filter(api_token__organization=person.organization_id)
     answers.filter(path__contains=str(person.pk)).delete()
+
+
+def _mails(person: Person) -> QuerySet[Mail]:
+    """Mails to the address that the LMS gave."""
+    mails = Mail.objects.filter(organization=person.organization_id)
+    return mails.filter(address__iexact=person.email) if person.email else mails.none()
 
 
 def _erase_events(person: Person) -> None:

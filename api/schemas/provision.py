@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any
 from uuid import UUID
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, StringConstraints
 
@@ -76,10 +77,20 @@ class MeetingPolicyEntry(Input):
     recording_days: WholeNumber | None = None
 
 
+def _known_time_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError("there is no such time zone: use a name such as Europe/Berlin, or UTC")
+    return name
+
+
+TimeZone = Annotated[str, AfterValidator(_known_time_zone)]
+
+
 class SettingsEntry(Input):
     """The organization's settings."""
 
     launch_log_days: Annotated[int, Field(strict=True, ge=1, le=3650)] | None = None
+    time_zone: TimeZone = "UTC"
     grade_digest: Switch = True
     branding: BrandingEntry | None = None
     meeting_policy: MeetingPolicyEntry | None = None
@@ -189,6 +200,7 @@ class SettingsAnswer(BaseModel):
     """The settings as they are now."""
 
     launch_log_days: int | None
+    time_zone: str
     grade_digest: bool
     branding: dict[str, Any]
     meeting_policy: dict[str, Any]

@@ -188,6 +188,13 @@ def test_a_failing_last_item_writes_nothing(provision):
     assert _rows() == before
 
 
+def test_the_time_zone_is_kept_unless_it_is_named(provision):
+    for settings, expected in (({}, "UTC"), ({"time_zone": "Asia/Tokyo"}, "Asia/Tokyo"), ({}, "Asia/Tokyo")):
+        (acme,) = provision(_acme(settings=settings))["organizations"]
+        assert acme["settings"]["time_zone"] == expected
+        assert Organization.objects.get(slug="acme").time_zone == expected
+
+
 def test_every_mistake_of_the_file_is_named_at_once(provision):
     with pytest.raises(CommandError) as refused:
         provision(
@@ -196,7 +203,11 @@ def test_every_mistake_of_the_file_is_named_at_once(provision):
                     {
                         "slug": "Acme!",
                         "colour": "red",
-                        "settings": {"launch_log_days": 0, "branding": {"primary_color": "red;}"}},
+                        "settings": {
+                            "launch_log_days": 0,
+                            "time_zone": "Acme/City",
+                            "branding": {"primary_color": "red;}"},
+                        },
                         "owners": [{"email": "nobody"}],
                         "courses": [{"code": "a"}, {"code": "b"}, {"name": "no code"}],
                     }
@@ -210,6 +221,7 @@ def test_every_mistake_of_the_file_is_named_at_once(provision):
         "organizations[0].slug:",
         "organizations[0].colour: is not a known key",
         "organizations[0].settings.launch_log_days:",
+        "organizations[0].settings.time_zone: there is no such time zone",
         "organizations[0].settings.branding.primary_color:",
         "organizations[0].owners[0].email: must be an e-mail address",
         "organizations[0].courses[2].code: is required",

@@ -11,7 +11,7 @@ from django.urls import reverse
 from courses.models import Enrolment, Submission
 from courses.submissions import open_assignment, submit
 from events.log import SYSTEM, Actor
-from events.models import Attempt, Delivery, Event
+from events.models import Attempt, Delivery, Event, Mail
 from grades.models import GradebookCell, Score
 from grades.passback import GradeSender
 from grades.scores import record_score
@@ -20,6 +20,7 @@ from launches.merging import merge
 from launches.migration_undoing import CannotUndoError
 from launches.models import Launch, LegacyClaim, Merge, Migration, MigrationChange
 from launches.personal_data import ERASED, erase, export_of
+from organizations.identifiers import uuid7
 from organizations.models import LmsAccount, Person, SignInLink
 from organizations.tests.admin_client import client_of, owner_client, text_of
 from tests.factories import DeploymentFactory, LtiKeyFactory, MembershipFactory, PersonFactory
@@ -174,6 +175,19 @@ def test_the_export_tells_everything_and_no_secret(ada):
     assert {row["type"] for row in told["events.event"]} >= {"score.changed", "submission.created"}
     for name in ("hash", "browser", "nonce", "return_url"):
         assert f'"{name}"' not in text
+
+
+def test_mails_to_the_address_of_the_lms_are_told_and_forgotten(ada, owner):
+    def write(organization, address):
+        return Mail.objects.create(
+            organization=organization, kind="grade_digest", once=str(uuid7()), about=uuid7(), address=address
+        )
+
+    foreign = write(PersonFactory().organization, ada.email)
+    mine, others = write(ada.organization, ada.email.upper()), write(ada.organization, "other@example.org")
+    assert [row["id"] for row in export_of(ada)["events.mail"]] == [str(mine.pk)]
+    erase(ada, owner, keep_scores=True)
+    assert set(Mail.objects.all()) == {foreign, others}
 
 
 def test_the_export_holds_a_row_of_everything_that_refers_to_people():
