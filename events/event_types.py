@@ -28,6 +28,10 @@ class EventType:
     KEY_REVEALED = "key.revealed"
     KEY_ROTATED = "key.rotated"
     REGISTRATION_CREATED = "registration.created"
+    MEETING_STARTED = "meeting.started"
+    MEETING_ENDED = "meeting.ended"
+    RECORDING_READY = "recording.ready"
+    RECORDING_DELETED = "recording.deleted"
     WEBHOOK_TEST = TEST_TYPE
     SIGN_IN_ADDED = "person.sign_in_added"
     SIGN_IN_REMOVED = "person.sign_in_removed"
@@ -148,6 +152,15 @@ def example_id(number: int) -> str:
 _COURSE = Field("course", Kind.ID, "the course", example_id(1))
 _ASSIGNMENT = Field("assignment", Kind.ID, "the assignment", example_id(2))
 _PERSON = Field("person", Kind.ID, "whose it is", example_id(4))
+_ROOM = Field("room", Kind.ID, "the live session's room", example_id(14))
+_MEETING = (_COURSE, _ROOM, Field("started_at", Kind.TIME, "when it began", "2030-02-01T18:00:00+00:00"))
+_RECORDING = (
+    _COURSE,
+    _ROOM,
+    Field("meeting", Kind.ID, "the session that was recorded", example_id(15), null="it is not known"),
+    Field("record_id", Kind.TEXT, "the meeting server's id of it", "0c5e4f0a-1700000000000"),
+    Field("title", Kind.TEXT, "as a teacher named it; may be empty", "Week 1"),
+)
 _INSTALLATION = Field("installation", Kind.ID, "the LMS installation", example_id(7))
 _POINTS_POSSIBLE = Field("points_possible", Kind.NUMBER, "the assignment's points", 10.0)
 _VERSION = Field("version", Kind.WHOLE, "counts the changes of the score", 3)
@@ -295,15 +308,22 @@ EVENTS: dict[str, Description] = {
         "A copy of a course is taken back, and gone.", ("person", "user"), (Shape("course", _COPY),)
     ),
     EventType.LINK_MAPPED: Description(
-        "A link in an LMS opens an assignment from now on, or nothing any more.",
+        "A link in an LMS opens an assignment or a room from now on, or nothing any more.",
         ("person", "user", "system"),
         (
             Shape(
                 "resource_link",
                 (
-                    Field("assignment", Kind.ID, "what it opens", example_id(2), null="it opens nothing any more"),
+                    Field(
+                        "assignment",
+                        Kind.ID,
+                        "what it opens",
+                        example_id(2),
+                        null="it opens a live session's room, or nothing any more",
+                    ),
                     Field("course", Kind.ID, "its course", example_id(1), null="it opens nothing any more"),
                     Field("by", Kind.TEXT, "`launch` (its URL or parameters), `teacher` or `migration`", "teacher"),
+                    Field("room", Kind.ID, "the room that it opens", example_id(14), sometimes="where it opens a room"),
                     Field(
                         "was",
                         Kind.ID,
@@ -356,6 +376,50 @@ EVENTS: dict[str, Description] = {
                         "the LTI 1.1 consumer key whose installation moves to LTI 1.3",
                         "acme-moodle",
                         null="none moves",
+                    ),
+                ),
+            ),
+        ),
+    ),
+    EventType.MEETING_STARTED: Description(
+        "A live session begins in a room.",
+        ("person", "user", "system"),
+        (Shape("meeting", _MEETING),),
+    ),
+    EventType.MEETING_ENDED: Description(
+        "A live session is over: somebody ended it, or everybody left.",
+        ("person", "user", "system"),
+        (
+            Shape(
+                "meeting",
+                (
+                    *_MEETING,
+                    Field("ended_at", Kind.TIME, "when it ended", "2030-02-01T19:00:00+00:00"),
+                    Field("seconds", Kind.WHOLE, "its length", 3600),
+                    Field("participants", Kind.WHOLE, "how many people had been in, as far as known by then", 24),
+                ),
+            ),
+        ),
+    ),
+    EventType.RECORDING_READY: Description(
+        "A live session's recording can be looked at by teachers. Students see it once it is published.",
+        ("system",),
+        (Shape("recording", _RECORDING),),
+    ),
+    EventType.RECORDING_DELETED: Description(
+        "A recording is gone from its meeting server for good.",
+        ("person", "user", "api_token", "system"),
+        (
+            Shape(
+                "recording",
+                (
+                    *_RECORDING,
+                    Field(
+                        "reason",
+                        Kind.TEXT,
+                        "`asked` (somebody deleted it here), `retention` (it was past its days) or `gone` (it was no "
+                        "longer on its server)",
+                        "asked",
                     ),
                 ),
             ),

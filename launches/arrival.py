@@ -33,6 +33,7 @@ from organizations.models import Installation, LmsAccount, Person
 from organizations.prepared_query import PreparedQuery
 from organizations.service_hosts import learn_host
 from organizations.upsert import insert, insert_missing, upsert
+from recordings.models import Room, RoomLink
 
 _TRIES = 3
 _FOREIGN_KEY_VIOLATION, _DEADLOCK = "23503", "40P01"
@@ -125,6 +126,7 @@ def _arrive(
         roles=message.roles.raw[:2000],
         course=destination.course,
         assignment=destination.assignment,
+        room=destination.room,
         resource_link=link,
         custom=_custom(message),
         mentor_for=list(message.role_scope_mentor),
@@ -256,8 +258,11 @@ def _link(
     _remember_roster(link.lms_course, credential, message)
     if not is_new:
         _update_link(link, message, address_kind)
-    if destination.assignment is not None and link.assignment_id is None and link.course_id is None:
-        _remember_assignment(link, destination.assignment, actor)
+    if link.assignment_id is None and link.course_id is None:
+        if destination.assignment is not None:
+            _remember_assignment(link, destination.assignment, actor)
+        elif destination.room is not None:
+            _remember_room(link, destination.room, actor)
     return link
 
 
@@ -304,6 +309,22 @@ def _remember_assignment(link: ResourceLink, assignment: Assignment, actor: Acto
             subject_kind="resource_link",
             subject_id=link.id,
             data={"assignment": str(assignment.id), "course": str(assignment.course_id), "by": "launch"},
+        )
+
+
+def _remember_room(link: ResourceLink, room: Room, actor: Actor) -> None:
+    """The first room that a link opens is remembered as its own, as with assignments."""
+    if RoomLink.objects.filter(resource_link=link.pk).exists():
+        return
+    _, inserted = upsert(RoomLink, {"resource_link_id": link.pk}, {"room_id": room.pk}, update=())
+    if inserted:
+        record(
+            room.course.organization_id,
+            EventType.LINK_MAPPED,
+            actor=actor,
+            subject_kind="resource_link",
+            subject_id=link.id,
+            data={"assignment": None, "course": str(room.course_id), "room": str(room.pk), "by": "launch"},
         )
 
 

@@ -1,21 +1,29 @@
 """Where a launch goes: the first of four rules that matches (design §5)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
 
-from courses.detection import names_of
+from courses.detection import course_known_as, names_of
 from courses.models import Assignment, Course, ResourceLink
 from events.log import Actor
-from launches.course_finding import CopyOrder, CourseQuestion, NamedBy, find_assignment, find_for_unnamed
+from launches.course_finding import (
+    CopyOrder,
+    CourseQuestion,
+    NamedBy,
+    find_assignment,
+    find_for_unnamed,
+    remembered_courses,
+)
 from launches.own_course import find_own_course
 from lti.errors import LaunchError, LaunchErrorCode
 from lti.message import LaunchMessage
 from lti.roles import CourseRole
 from organizations.models import Installation, Organization
 from organizations.prepared_query import PreparedQuery
+from recordings.models import Room
 
 
 class ResourceKind(StrEnum):
@@ -26,11 +34,12 @@ class ResourceKind(StrEnum):
     CONSTANT = "constant"
     ENROLL = "enroll"
     COURSE = "course"
+    ROOM = "room"
 
 
 @dataclass(frozen=True)
 class Resource:
-    """What the launch URL names: for ASSIGNMENT and ENROLL an id, for CONSTANT a constant key; COURSE is the LMS
+    """What the launch URL names: for ASSIGNMENT, ENROLL and ROOM an id, for CONSTANT a constant key; COURSE is the LMS
     course's own."""
 
     kind: ResourceKind
@@ -39,13 +48,15 @@ class Resource:
 
 @dataclass(frozen=True)
 class Destination:
-    """Where the person stands after the launch: an assignment, a course's dashboard, or (neither) the picker.
+    """Where the person stands after the launch: an assignment, a live session's room (`room`, which an assignment of
+    that kind has, too), a course's dashboard, or (none of them) the picker.
 
     `to_copy`: a copy is to be made first (`after_copying`). `question`: a teacher has to say which course is meant.
     """
 
     course: Course | None = None
     assignment: Assignment | None = None
+    room: Room | None = None
     to_copy: CopyOrder | None = None
     question: CourseQuestion | None = None
 
@@ -57,7 +68,7 @@ def resolve(
 
     Raises `LaunchError`: UNKNOWN_DESTINATION, LTI_DISABLED, COURSE_NOT_READY or LINK_NOT_SET_UP.
     """
-    return _checked(_named(resource, message, installation, link))
+    return _with_room(_checked(_named(resource, message, installation, link)))
 
 
 def after_copying(destination: Destination, actor: Actor) -> Destination:
@@ -67,7 +78,16 @@ def after_copying(destination: Destination, actor: Actor) -> Destination:
     """
     if destination.to_copy is None:
         return destination
-    return _checked(_to(destination.to_copy.carry_out(actor), destination.to_copy.name))
+    return _with_room(_checked(_to(destination.to_copy.carry_out(actor), destination.to_copy.name)))
+
+
+def _with_room(destination: Destination) -> Destination:
+    """With the room of an assignment that is a live session."""
+    assignment = destination.assignment
+    if assignment is None or assignment.kind != Assignment.Kind.ROOM:
+        return destination
+    room = Room.objects.filter(gradings__assignment=assignment, course=assignment.course_id).first()
+    return replace(destination, room=room)
 
 
 def _checked(destination: Destination) -> Destination:
@@ -99,6 +119,8 @@ def _named(
             # The remembered link opens that very assignment: it has been read already.
             return Destination(remembered.course, remembered)
         return _to(_assignment(organization, resource.name), resource.name)
+    if resource.kind is ResourceKind.ROOM:
+        return _to_room(_room(organization, resource.name), resource.name)
     if resource.kind is ResourceKind.CONSTANT:
         found = find_assignment(NamedBy.CONSTANT_KEY, resource.name, message, installation, link)
         return _to(found, resource.name)
@@ -106,9 +128,16 @@ def _named(
         return Destination(link.assignment.course, link.assignment)
     if link is not None and link.course is not None:
         return Destination(link.course)
+    if link is not None:
+        remembered_room = Room.objects.select_related("course").filter(links__resource_link=link).first()
+        if remembered_room is not None:
+            return _to_room(remembered_room, str(remembered_room.pk))
     named = message.custom_value("assignment", "codio_assignment")
     if named:
         return _to(_custom_assignment(named, message, installation, link), named)
+    named_room = message.custom_value("room")
+    if named_room:
+        return _to_room(_custom_room(named_room, message, installation, link), named_room)
     unnamed = find_for_unnamed(message, installation, link)
     if unnamed is not None:
         return _to(unnamed, "")
@@ -138,13 +167,19 @@ def _to(found: Assignment | CopyOrder | CourseQuestion | None, name: str) -> Des
     return Destination(found.course, found)
 
 
+def _to_room(found: Room | None, name: str) -> Destination:
+    if found is None:
+        raise _unknown(name)
+    return Destination(found.course, room=found)
+
+
 def _unknown(name: str) -> LaunchError:
     return LaunchError(
         LaunchErrorCode.UNKNOWN_DESTINATION,
         "what the link names exists",
-        expected="an assignment or course of this organization",
+        expected="an assignment, room or course of this organization",
         received=name,
-        cause="The launch URL was mistyped, its assignment was deleted, it belongs to another organization's key, or "
+        cause="The launch URL was mistyped, what it names was deleted, it belongs to another organization's key, or "
         "the course that course_target_id names does not have it (or has constant URLs off).",
     )
 
@@ -163,6 +198,37 @@ _ASSIGNMENT = PreparedQuery(
     organization=UUID,
     assignment=UUID,
 )
+
+
+def _room(organization: Organization, room_id: str) -> Room | None:
+    try:
+        return Room.objects.select_related("course").filter(course__organization=organization, pk=UUID(room_id)).first()
+    except (ValueError, ValidationError):
+        return None
+
+
+def _custom_room(
+    named: str, message: LaunchMessage, installation: Installation, link: ResourceLink | None
+) -> Room | None:
+    """The room of this id, else of this slug, which is unique in a course only: in the course that the launch names or
+    that its LMS course opens."""
+    by_id = _room(installation.organization, named)
+    if by_id is not None:
+        return by_id
+    rooms = Room.objects.select_related("course").filter(course__organization=installation.organization, slug=named)
+    names = names_of(message)
+    for name in names.in_order:
+        course = course_known_as(installation.organization, name)
+        if course is not None:
+            return rooms.filter(course=course).first()
+        if name == names.target:
+            # An explicit target id is never overruled by a guess.
+            return None
+    for course_id in remembered_courses(message, installation, link):
+        found = rooms.filter(course=course_id).first()
+        if found is not None:
+            return found
+    return None
 
 
 def _enroll(resource: Resource, organization: Organization) -> Destination:

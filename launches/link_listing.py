@@ -79,7 +79,7 @@ def _links_of(course: Course) -> QuerySet[ResourceLink]:
 
 def unmapped_links(course: Course) -> QuerySet[ResourceLink]:
     """The links that show nothing yet, in the LMS courses that open the course."""
-    found = _links_of(course).filter(assignment=None, course=None, lms_course__course=course)
+    found = _links_of(course).filter(assignment=None, course=None, room_link=None, lms_course__course=course)
     return found.exclude(address_kind=ResourceLink.AddressKind.ENROLL)
 
 
@@ -125,7 +125,7 @@ def changeable_links(access: CourseAccess) -> QuerySet[ResourceLink]:
     """Of the links into the course those that this person may map anew: a teacher in the frame those of their own LMS
     course, members all. A launch without a course of the LMS is of nobody else's: its own link, then."""
     course = access.course
-    unmapped = Q(assignment=None, course=None, lms_course__course=course)
+    unmapped = Q(assignment=None, course=None, room_link=None, lms_course__course=course)
     links = (
         _links_of(course)
         .filter(Q(assignment__course=course) | Q(course=course) | unmapped)

@@ -52,6 +52,7 @@ _RESOURCES = {
     "lti-assignment": (ResourceKind.ASSIGNMENT, "assignment_id"),
     "lti-constant": (ResourceKind.CONSTANT, "constant_key"),
     "lti-enroll": (ResourceKind.ENROLL, "course_id"),
+    "lti-room": (ResourceKind.ROOM, "room_id"),
 }
 
 

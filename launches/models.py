@@ -9,6 +9,7 @@ from django.utils import timezone
 from courses.models import Assignment, Course, ResourceLink
 from organizations.identifiers import uuid7
 from organizations.models import Deployment, Installation, LtiKey, Organization, Person, User
+from recordings.models import Room
 
 
 class Launch(models.Model):
@@ -37,6 +38,7 @@ class Launch(models.Model):
     roles = models.TextField(blank=True)  # as received
     course = models.ForeignKey(Course, models.SET_NULL, null=True, db_index=False, related_name="launches")
     assignment = models.ForeignKey(Assignment, models.SET_NULL, null=True, db_index=False, related_name="launches")
+    room = models.ForeignKey(Room, models.SET_NULL, null=True, db_index=False, related_name="launches")
     # Its index is with the id, below: a link's latest launch is read for every link of a page.
     resource_link = models.ForeignKey(ResourceLink, models.SET_NULL, null=True, db_index=False, related_name="launches")
     custom = models.JSONField(default=dict)

@@ -22,6 +22,7 @@ urlpatterns = [
     re_path(r"^lti/assignments/(?P<assignment_id>[^/\x00]{1,100})/?$", views.assignment_launch, name="lti-assignment"),
     re_path(r"^lti/constant/(?P<constant_key>[^/\x00]{1,100})/?$", views.constant_launch, name="lti-constant"),
     re_path(r"^lti/courses/(?P<course_id>[^/\x00]{1,100})/enroll/?$", views.enroll_launch, name="lti-enroll"),
+    re_path(r"^lti/rooms/(?P<room_id>[^/\x00]{1,100})/?$", views.room_launch, name="lti-room"),
     path("lti/1p3/<slug:organization>/login", lti_1p3.login, name="lti-1p3-login"),
     path("lti/1p3/<slug:organization>/launch", lti_1p3.launch, name="lti-1p3-launch"),
     path("lti/1p3/<slug:organization>/jwks.json", views.public_keys, name="lti-jwks"),

@@ -49,6 +49,11 @@ def enroll_launch(request: HttpRequest, course_id: str) -> HttpResponse:
     return _receive(request, Resource(ResourceKind.ENROLL, course_id))
 
 
+@csrf_exempt
+def room_launch(request: HttpRequest, room_id: str) -> HttpResponse:
+    return _receive(request, Resource(ResourceKind.ROOM, room_id))
+
+
 def _receive(request: HttpRequest, resource: Resource) -> HttpResponse:
     """One resource URL serves both versions; Chamilo and older Open edX post the id_token right here (D10)."""
     try:

@@ -24,6 +24,7 @@ from grades.models import Score
 from launches.models import Launch
 from organizations.models import Installation, LtiKey, Organization, Person, Registration
 from organizations.tenancy import path_of
+from recordings.models import Meeting, Recording, Room
 from tests.factories import AssignmentFactory, LtiKeyFactory, UserFactory
 from tests.launching import launch, launch_id_of
 from tests.tenants import OUR_APPS, Tenant, make_tenant
@@ -50,6 +51,7 @@ SIGNED_ONLY = {
     "lti-assignment",
     "lti-constant",
     "lti-enroll",
+    "lti-room",
     "lti-1p3-login",
     "lti-1p3-launch",
 }
@@ -104,6 +106,9 @@ def value_for(parameter: str, route: Route, victim: Tenant) -> Any:
         "link_id": ResourceLink,
         "alias_id": CourseAlias,
         "organization_id": Organization,
+        "room_id": Room,
+        "meeting_id": Meeting,
+        "recording_id": Recording,
     }
     if parameter in known:
         return victim.row(known[parameter]).pk
@@ -215,11 +220,14 @@ def forged(victim: Tenant) -> dict[str, Any]:
     }
 
 
-def _references(victim: Tenant) -> Iterator[tuple[str, Any]]:
-    for model in victim.rows:
-        for field in model._meta.concrete_fields:
-            if isinstance(field, ForeignKey) and field.related_model in victim.rows:
-                yield field.name, victim.rows[field.related_model]
+def _references(victim: Tenant) -> set[tuple[str, Any]]:
+    """Every name that a reference to another row has anywhere, with the victim's row that it could lead to."""
+    return {
+        (field.name, victim.rows[field.related_model])
+        for model in victim.rows
+        for field in model._meta.concrete_fields
+        if isinstance(field, ForeignKey) and field.related_model in victim.rows
+    }
 
 
 def test_every_url_is_known():

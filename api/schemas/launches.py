@@ -54,6 +54,6 @@ def launch_out(launch: Launch) -> LaunchOut:
         role=launch.role or None,
         course=launch.course_id,
         assignment=launch.assignment_id,
-        room=None,
+        room=launch.room_id,
         reference=launch.reference,
     )
