@@ -10,6 +10,7 @@ LMS_PORT ?= 8001
 TEST_PROCESSES ?= 2
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+CHAOS_ARGS ?=
 PACKAGES := lti organizations events courses grades recordings launches api demo_lms lti_platform examples
 
 # What the checks are asked about: a production environment, with keys made for this one run.
@@ -17,7 +18,7 @@ PRODUCTION := DEBUG=false BASE_URL=https://tool.example.org EMAIL_URL=smtp://loc
 	SECRET_KEY="$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))')" \
 	FIELD_ENCRYPTION_KEYS="$$($(BIN)/python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())')"
 
-.PHONY: help install demo test lint format bench screenshots guides lock clean
+.PHONY: help install demo test lint format bench chaos screenshots guides lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -51,6 +52,9 @@ format: install ## formats the code, and repairs what ruff can repair
 
 bench: install ## launches beside a bare view, growth, deliveries beside the ceiling (BENCH_ARGS=--full: a million rows)
 	$(BIN)/python -m bench $(BENCH_ARGS)
+
+chaos: install ## 2,000 grades and their webhooks while everything goes wrong (CHAOS_ARGS="--seed 1 --grades 200")
+	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 
 screenshots: install ## the pictures in docs/images
 	$(BIN)/python docs/screenshots.py
