@@ -22,6 +22,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -270,10 +271,9 @@ class Chaos:
             self.stack.start_beat()
             for name in ("worker-1", "worker-2"):
                 self.stack.start_worker(name)
-            teacher = threading.Thread(target=self._record_scores)
-            teacher.start()
+            teacher = servers.enter_context(ThreadPoolExecutor(1)).submit(self._record_scores, patience)
             self._break_things()
-            teacher.join(patience)
+            teacher.result()
             self._settle(started + patience)
             self.figures.seconds = time.monotonic() - started
             self._reconcile()
@@ -295,10 +295,11 @@ class Chaos:
             "webhook": serve(self.receiver.answer, lambda received: "webhook", lambda received: ""),
         }
 
-    def _shell(self, code: str, stdin: str = "") -> str:
-        return self.stack.manage("shell", "--no-imports", "-c", code, stdin=stdin).strip().splitlines()[-1]
+    def _shell(self, code: str, stdin: str = "", seconds: float = 120) -> str:
+        said = self.stack.manage("shell", "--no-imports", "-c", code, stdin=stdin, seconds=seconds)
+        return said.strip().splitlines()[-1]
 
-    def _record_scores(self) -> None:
+    def _record_scores(self, seconds: float) -> None:
         """All versions of everybody, in an order of chance that keeps each one's versions in theirs."""
         turns = [number for number in range(self.cells) for _ in range(VERSIONS)]
         random.Random(self.figures.seed + 1).shuffle(turns)
@@ -307,7 +308,7 @@ class Chaos:
         for number in turns:
             seen[number] += 1
             scores.append((str(number), points_of(number, seen[number])))
-        self._shell(RECORD, stdin=json.dumps(scores) + "\n")
+        self._shell(RECORD, stdin=json.dumps(scores) + "\n", seconds=seconds)
 
     def _break_things(self) -> None:
         """One thing after the other, each once the deliveries go on again."""

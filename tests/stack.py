@@ -78,11 +78,11 @@ class Stack:
             **environment,
         }
 
-    def manage(self, *arguments: str, stdin: str = "") -> str:
-        """Runs manage.py; returns its standard output."""
+    def manage(self, *arguments: str, stdin: str = "", seconds: float = 120) -> str:
+        """Runs manage.py, for so long at most; returns its standard output."""
         done = subprocess.run(
             [str(BIN / "python"), str(ROOT / "manage.py"), *arguments],
-            env=self.environment, cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=120, check=False,
+            env=self.environment, cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=seconds, check=False,
         )  # fmt: skip
         if done.returncode:
             raise RuntimeError(f"manage.py {arguments[0]} failed: {done.stderr[-3000:]}")
