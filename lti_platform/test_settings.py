@@ -16,6 +16,9 @@ EVENT_DATA_CHECKED = True
 # A slow password hash is for production.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
+# Files are looked up when asked for: else every test client looks at every static file of the house and its admin.
+WHITENOISE_AUTOREFRESH = True
+
 if REDIS_URL:  # noqa: F405
     # Side by side, test processes must not clear each other's counts and locks.
     CACHES["default"]["BACKEND"] = "tests.own_keys_cache.OwnKeysRedisCache"  # noqa: F405

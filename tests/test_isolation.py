@@ -220,14 +220,15 @@ def forged(victim: Tenant) -> dict[str, Any]:
     }
 
 
-def _references(victim: Tenant) -> set[tuple[str, Any]]:
-    """Every name that a reference to another row has anywhere, with the victim's row that it could lead to."""
-    return {
+def _references(victim: Tenant) -> list[tuple[str, Any]]:
+    """Every name that a reference to another row has in some model, with the victim's row that it could lead to."""
+    found = [
         (field.name, victim.rows[field.related_model])
         for model in victim.rows
         for field in model._meta.concrete_fields
         if isinstance(field, ForeignKey) and field.related_model in victim.rows
-    }
+    ]
+    return list(dict.fromkeys(found))
 
 
 def test_every_url_is_known():
