@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -20,6 +20,8 @@ from api.authentication import token_of
 from api.problems import FieldError, ProblemError
 from organizations.api_tokens import ANSWERS_KEPT
 from organizations.models import AnsweredRequest
+
+Answer = TypeVar("Answer", bound=BaseModel)
 
 REPLAYED = "Idempotent-Replayed"
 _HEADER = "Idempotency-Key"
@@ -49,7 +51,7 @@ HEADERS: dict[str, Any] = {
 }
 
 
-def once(request: HttpRequest, key: str | None, change: Callable[[], BaseModel]) -> HttpResponse | BaseModel:
+def once(request: HttpRequest, key: str | None, change: Callable[[], Answer]) -> HttpResponse | Answer:
     """What `change` answers, or what it answered when this request came before under this key.
 
     Without a key it is simply done. With one, the key's row and the change are one transaction: whoever sends the same
@@ -60,7 +62,7 @@ def once(request: HttpRequest, key: str | None, change: Callable[[], BaseModel])
         return change()
     if len(key) > 2 and key.startswith('"') and key.endswith('"'):
         key = key[1:-1]
-    digest = hashlib.sha256(b"\0".join([request.method.encode(), request.path.encode(), request.body])).hexdigest()
+    digest = hashlib.sha256(b"\0".join([str(request.method).encode(), request.path.encode(), request.body])).hexdigest()
     token = token_of(request)
     with transaction.atomic():
         own = AnsweredRequest.objects.filter(api_token=token, key=key)

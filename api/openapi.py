@@ -20,6 +20,7 @@ What belongs to another organization is not found.
 * **Bodies** are JSON in UTF-8. Unknown keys are refused.
 * **Times** are RFC 3339 in UTC; times that are sent need a zone.
 * **Lists** come in pages: `{items, next}`. Send `next` as `cursor` to go on; it is null on the last page.
+* **Score writes** take an `Idempotency-Key`: the same request again has one effect and one answer.
 * **Errors** are problem documents (RFC 9457): `type`, `title`, `status`, `detail` and, for wrong fields, `errors`.
 * **Rate**: `X-RateLimit-Limit`, `-Remaining` and `-Reset` (seconds) come with every answer; 429 names `Retry-After`.
 """
@@ -81,10 +82,19 @@ class PlatformApi(NinjaAPI):
         shape = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         shape.pop("$defs", None)
         schema["components"]["schemas"]["Problem"] = shape
+        _show_pages(schema["components"]["schemas"])
         for path, methods in schema["paths"].items():
             for operation in methods.values():
                 _describe_problems(path, operation)
         return schema
+
+
+def _show_pages(schemas: dict[str, Any]) -> None:
+    """Gives each list the example of its items."""
+    for shape in schemas.values():
+        items = shape.get("properties", {}).get("items", {}).get("items", {})
+        if "$ref" in items and "next" in shape["properties"]:
+            shape["example"] = {"items": [schemas[items["$ref"].split("/")[-1]]["example"]], "next": None}
 
 
 def _describe_problems(path: str, operation: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Error pages for what no view answered: plain, without a stack, with a reference that the logs find."""
 
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -13,9 +14,9 @@ def _page(request: HttpRequest, status: int, title: str, text: str) -> HttpRespo
         return JsonResponse(
             {
                 "type": "about:blank",
-                "title": title,
+                "title": HTTPStatus(status).phrase,
                 "status": status,
-                "detail": text,
+                "detail": f"{title}. {text}",
                 "errors": [],
                 "reference": reference,
             },

@@ -10,13 +10,18 @@ from django.contrib.staticfiles import finders
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
+from django.test import Client
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import checks
 from schemathesis.specs.openapi import checks as openapi_checks
 
 from api.tests.calling import Caller
+from courses.models import Assignment, Course
 from events.endpoints import make_endpoint
+from events.models import Delivery, WebhookEndpoint
+from organizations.identifiers import uuid7
+from organizations.models import Installation, LtiKey, Person, Registration
 from tests.factories import (
     AssignmentFactory,
     CourseFactory,
@@ -26,6 +31,7 @@ from tests.factories import (
     OrganizationFactory,
     RegistrationFactory,
 )
+from tests.tenants import make_tenant
 
 pytestmark = pytest.mark.django_db
 
@@ -80,6 +86,8 @@ def test_every_operation_is_described_with_examples(client):
         assert operation["summary"], name
         assert operation["description"], name
         assert operation["security"] == [{"BearerToken": []}], name
+        assert len(operation["tags"]) == 1, name
+        assert {"401", "429", "500"} <= set(operation["responses"]), name
         for status, media_type, content in [
             (int(status), media_type, content)
             for status, response in operation["responses"].items()
@@ -88,11 +96,9 @@ def test_every_operation_is_described_with_examples(client):
             if status >= 400:
                 assert media_type == "application/problem+json"
                 assert content["example"]["status"] == status
-            elif "$ref" in content["schema"] and "items" not in schemas[content["schema"]["$ref"].split("/")[-1]].get(
-                "properties", {}
-            ):
+            elif "$ref" in content["schema"]:
                 assert "example" in schemas[content["schema"]["$ref"].split("/")[-1]], name
-            elif "$ref" not in content["schema"]:
+            else:
                 assert content["example"], name
         body = operation.get("requestBody")
         if body:
@@ -136,6 +142,56 @@ def test_examples_are_accepted(api):
     )
     assert score.status_code == 200
     assert set(score.json()) == set(schemas["ScoreOut"]["example"])
+
+
+def test_another_organizations_token_finds_nothing(client):
+    """Every operation that names a row, with a body that is right: 404, as for a row that is not there."""
+    document = client.get("/api/v1/openapi.json").json()
+    victim, stranger = make_tenant("Victim"), make_tenant("Stranger")
+    names = {
+        "course_id": Course,
+        "assignment_id": Assignment,
+        "person_id": Person,
+        "delivery_id": Delivery,
+        "webhook_id": WebhookEndpoint,
+        "installation_id": Installation,
+        "registration_id": Registration,
+    }
+    theirs = {name: victim.row(model).pk for name, model in names.items()}
+    theirs["consumer_key"] = victim.row(LtiKey).consumer_key
+    missing = dict.fromkeys(theirs, uuid7())
+    before = victim.state()
+    tried = 0
+    for name, operation in _operations(document).items():
+        method, path = name.split(" ")
+        if "{" not in path:
+            continue
+        body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+        content = _example_of(document, body)
+        answers = [_sent(method, path, values, content, stranger.api_token) for values in (theirs, missing)]
+        assert [answer.status_code for answer in answers] == [404, 404], name
+        assert answers[0].content == answers[1].content, name
+        tried += 1
+    assert tried >= 20
+    assert victim.state() == before
+    # The addresses and bodies are right: the organization's own token finds what they name, until it is deleted.
+    for name, operation in sorted(_operations(document).items(), key=lambda one: one[0].startswith("delete")):
+        method, path = name.split(" ")
+        body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+        answer = _sent(method, path, theirs, _example_of(document, body), victim.api_token)
+        assert answer.status_code in (200, 201, 202, 204, 409), (name, answer.content)
+
+
+def _example_of(document, schema):
+    return document["components"]["schemas"][schema["$ref"].split("/")[-1]]["example"] if schema else None
+
+
+def _sent(method, path, values, body, token):
+    for name, value in values.items():
+        path = path.replace("{" + name + "}", str(value))
+    content = b"" if body is None else json.dumps(body).encode()
+    headers = {"Authorization": f"Bearer {token}"}
+    return Client(headers=headers).generic(method.upper(), f"/api/v1{path}", content, content_type="application/json")
 
 
 @contextlib.contextmanager

@@ -109,3 +109,42 @@ def test_a_failure_of_ours_tells_nothing_of_its_cause(api, monkeypatch, caplog):
 
 def test_answers_are_not_cached(api):
     assert api.get("/courses")["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("accept", ["application/json", "*/*", "text/html", "application/xml;q=1.0", "nonsense", ""])
+def test_answers_are_json_whatever_is_accepted(api, accept):
+    # RFC 9110 §12.4.1: a client that says nothing useful is better served than refused.
+    answer = api.send("GET", "/courses", headers={"Accept": accept})
+    assert (answer.status_code, answer["Content-Type"]) == (200, "application/json; charset=utf-8")
+    problem_of(api.send("GET", "/courses/1", headers={"Accept": accept}), 404)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE"])
+@pytest.mark.parametrize("path", ["/courses", "/nothing", "/assignments/1/scores/2"])
+def test_every_method_without_a_token_is_answered_by_a_problem(method, path):
+    response = Client().generic(method, f"/api/v1{path}", b"{}", content_type="application/json")
+    assert response.status_code in (401, 404, 405)
+    assert response["Content-Type"] == "application/problem+json"
+    if method != "HEAD":
+        problem_of(response, response.status_code)
+
+
+def test_too_large_and_other_types_without_a_token():
+    client = Client()
+    large = json.dumps({"code": "x" * 3_000_000})
+    problem_of(client.post("/api/v1/courses", large, "application/json"), 401)
+    problem_of(client.post("/api/v1/courses", "code=x", "text/plain"), 415)
+
+
+def test_requests_that_reach_no_view_are_problems_too(client):
+    document = problem_of(client.get("/api/v1/courses", headers={"Host": "evil.example"}), 400)
+    assert document["title"] == "Bad Request"
+    assert problem_of(client.get("/api/v2/courses"), 404)["title"] == "Not Found"
+
+
+@pytest.mark.parametrize("path", ["/courses", "/courses/1", "/courses?limit=x", "/deliveries"])
+def test_every_answer_to_a_token_says_its_rate(api, path):
+    response = api.client.get(f"/api/v1{path}")
+    limit, left, reset = (int(response[f"X-RateLimit-{name}"]) for name in ("Limit", "Remaining", "Reset"))
+    assert 0 < left < limit
+    assert 0 < reset <= 60
