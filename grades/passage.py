@@ -13,7 +13,7 @@ from django.utils import timezone
 from events.models import Delivery
 from grades.models import GradebookCell, Score
 from grades.outbox import KIND
-from grades.policies import hindrance, policy_of
+from grades.policies import Hindrance, hindrance, policy_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +81,15 @@ def passage_of(scores: Iterable[Score]) -> dict[UUID, list[Passage]]:
 
 def _passages(score: Score, cells: Sequence[GradebookCell], newest: dict[tuple[UUID, UUID], Delivery]) -> list[Passage]:
     if not cells:
-        words = (
-            "Not sent: this course only enrolls, grades are not passed back to the LMS."
+        code, words = (
+            (Hindrance.ENROLL_ONLY.code, Hindrance.ENROLL_ONLY.words)
             if score.assignment.course.enroll_only
-            else "No gradebook column: this person has not opened the assignment from an LMS that takes grades for it."
+            else (
+                "no_cell",
+                "No gradebook column: this person has not opened the assignment from an LMS that takes grades for it.",
+            )
         )
-        return [Passage(None, "no_cell", words, can_resend=False, at=None, lms_course="", code="no_cell")]
+        return [Passage(None, "no_cell", words, can_resend=False, at=None, lms_course="", code=code)]
     return [_passage(score, cell, newest.get((cell.pk, score.pk))) for cell in cells]
 
 

@@ -154,6 +154,19 @@ def narrowed(access: CourseAccess, people: QuerySet[Person], chosen: Filter, sea
     return named(people, search)
 
 
+def matching_columns(access: CourseAccess, columns: Sequence[Assignment], chosen: Filter) -> Sequence[Assignment]:
+    """The columns in which somebody matches the filter: what failed is not looked for across forty columns."""
+    scores = scores_seen(access)
+    if chosen is Filter.FAILED:
+        scores = scores.filter(Exists(_newest(Delivery.State.FAILED)))
+    elif chosen is Filter.UNRELEASED:
+        scores = scores.filter(graded=True, released=False)
+    else:
+        return columns
+    found = set(scores.order_by().values_list("assignment_id", flat=True).distinct())
+    return [assignment for assignment in columns if assignment.pk in found]
+
+
 def _newest(state: str) -> QuerySet[Delivery]:
     """The deliveries of a score's newest version in this state, for a subquery of scores."""
     return Delivery.objects.filter(
@@ -198,11 +211,11 @@ def rows_of(access: CourseAccess, people: Sequence[Person], columns: Sequence[As
     rows = []
     for person in people:
         cells = []
-        for number, assignment in enumerate(columns):
+        for assignment in columns:
             score = scores.get((person.pk, assignment.pk))
             cells.append(
                 Cell(
-                    key=f"cell-{person.pk}-{number}",
+                    key=f"cell-{person.pk}-{assignment.pk}",
                     url=addresses.of(assignment, person),
                     score=score,
                     submitted_at=submitted.get((person.pk, assignment.pk)),

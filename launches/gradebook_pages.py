@@ -35,12 +35,13 @@ from launches.gradebook import (
     columns_of,
     counts,
     failed_deliveries,
+    matching_columns,
     narrowed,
     people_of,
     release,
     rows_of,
 )
-from launches.gradebook_watching import as_text, changed_cells, columns_digest, rows_in
+from launches.gradebook_watching import as_text, changed_cells, columns_as_text, columns_in, rows_in
 from launches.learner_access import learner_of
 from launches.score_history import Version, histories_of
 from launches.searching import typed_search
@@ -84,14 +85,15 @@ def _chosen(request: HttpRequest) -> tuple[Filter, str]:
 
 def _gradebook(request: HttpRequest, access: CourseAccess) -> HttpResponse:
     chosen, search = _chosen(request)
-    columns: Page[Assignment] = Paginator(columns_of(access.course), ASSIGNMENTS_A_PART).get_page(
-        request.GET.get("part")
-    )
+    everything = columns_of(access.course)
+    wanted = matching_columns(access, everything, chosen)
+    columns: Page[Assignment] = Paginator(wanted, ASSIGNMENTS_A_PART).get_page(request.GET.get("part"))
     people = narrowed(access, people_of(access), chosen, search)
     page: Page[Person] = Paginator(people, PEOPLE_A_PAGE).get_page(request.GET.get("page"))
     rows = rows_of(access, list(page.object_list), list(columns.object_list))
     context = _context(access) | {
         "columns": columns,
+        "is_without_assignments": not everything,
         "page": page,
         "rows": rows,
         "counts": counts(access),
@@ -102,7 +104,8 @@ def _gradebook(request: HttpRequest, access: CourseAccess) -> HttpResponse:
         "done": request.GET.get("done", ""),
         "done_count": asked_number(request.GET.get("n", "")),
     }
-    return render(request, "launches/gradebook.html", context | _watching(rows, list(columns.object_list), columns, 0))
+    context |= _watching(rows, everything, list(columns.object_list), 0)
+    return render(request, "launches/gradebook.html", context)
 
 
 def _context(access: CourseAccess) -> dict[str, Any]:
@@ -110,32 +113,30 @@ def _context(access: CourseAccess) -> dict[str, Any]:
 
 
 def _watching(
-    rows: Iterable[Row], columns: Sequence[Assignment], part: Page[Assignment], asked_before: int
+    rows: Iterable[Row], everything: Sequence[Assignment], columns: Sequence[Assignment], asked_before: int
 ) -> dict[str, Any]:
     """What the page needs to ask for changes by itself; nothing where nothing is under way."""
-    query = {"part": part.number, "columns": columns_digest(columns), "rows": as_text(rows), "asked": asked_before + 1}
-    return {
-        "watched": urlencode(query) if query["rows"] and asked_before < WATCH_LIMIT else "",
-        "asked": asked_before,
-    }
+    watched = as_text(rows)
+    query = {"asked": asked_before + 1, "columns": columns_as_text(everything, columns), "rows": watched}
+    return {"watched": urlencode(query) if watched and asked_before < WATCH_LIMIT else "", "asked": asked_before}
 
 
 @require_safe
 def changes(request: HttpRequest, access: CourseAccess) -> HttpResponse:
     """The cells that have gone on since the page showed them; the page asks by itself while something is under way."""
-    part: Page[Assignment] = Paginator(columns_of(access.course), ASSIGNMENTS_A_PART).get_page(request.GET.get("part"))
-    columns = list(part.object_list)
-    if request.GET.get("columns") != columns_digest(columns):
-        return render(request, "launches/gradebook_changes.html", {"is_outdated": True})
+    everything = columns_of(access.course)
     try:
+        columns = columns_in(request.GET.get("columns", ""), everything)
         seen = rows_in(request.GET.get("rows", ""))
     except ValueError as error:
         raise Http404 from error
+    if columns is None:
+        return render(request, "launches/gradebook_changes.html", {"is_outdated": True})
     people = people_of(access).filter(pk__in=[one.person_id for one in seen])
     rows = rows_of(access, list(people), columns)
     changed = changed_cells(seen, rows)
     context = _context(access) | {"changed": changed, "counts": counts(access) if changed else None}
-    context |= _watching(rows, columns, part, asked(request))
+    context |= _watching(rows, everything, columns, asked(request))
     return render(request, "launches/gradebook_changes.html", context)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from courses.models import Assignment
-from launches.gradebook import PEOPLE_A_PAGE, Cell, Row
+from launches.gradebook import ASSIGNMENTS_A_PART, PEOPLE_A_PAGE, Cell, Row
 
 _ID = 16  # bytes
 _CELLS_A_BYTE = 4
@@ -56,8 +56,28 @@ def _row_in(word: str) -> Seen:
     return Seen(UUID(bytes=packed[:_ID]), progress)
 
 
-def columns_digest(columns: Sequence[Assignment]) -> str:
-    """Another text whenever the columns are others: then a cell's number means nothing any more."""
+def columns_as_text(everything: Sequence[Assignment], shown: Sequence[Assignment]) -> str:
+    """Which of the course's columns are shown: their numbers, behind a digest of all, which is another one as soon as
+    a number means another assignment."""
+    numbers = {assignment.pk: number for number, assignment in enumerate(everything)}
+    return ".".join([_digest(everything), *(str(numbers[assignment.pk]) for assignment in shown)])
+
+
+def columns_in(text: str, everything: Sequence[Assignment]) -> list[Assignment] | None:
+    """What `columns_as_text` wrote; None where the course has other columns by now. Raises ``ValueError`` for anything
+    else."""
+    digest, *numbers = text.split(".")
+    if digest != _digest(everything):
+        return None
+    if len(numbers) > ASSIGNMENTS_A_PART or not all(number.isascii() and number.isdigit() for number in numbers):
+        raise ValueError("no numbers of columns")
+    try:
+        return [everything[int(number[:9])] for number in numbers]
+    except IndexError as error:
+        raise ValueError("no such column") from error
+
+
+def _digest(columns: Sequence[Assignment]) -> str:
     return hashlib.sha256(b"".join(assignment.pk.bytes for assignment in columns)).hexdigest()[:12]
 
 
