@@ -24,6 +24,7 @@ def sidebar(request: HttpRequest) -> list[Item]:
             "Connection",
             _item("LMS installations", "organizations_installation_changelist", "hub"),
             _item("LTI 1.3 registrations", "organizations_registration_changelist", "handshake"),
+            _item("Meeting servers", "recordings_meetingserver_changelist", "videocam"),
             _item("Launch log", "launches_launch_changelist", "login"),
             _item("Deliveries", "events_delivery_changelist", "outbox"),
         ),
