@@ -326,16 +326,3 @@ def test_the_statements_do_not_grow_with_the_rows(organization, who):
     first = statements()
     happen(8)
     assert statements() == first <= 60
-
-
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="asks PostgreSQL for its plan")
-def test_days_are_counted_from_the_index(organization):
-    view = overview.view_of([organization.pk], organization)
-    with CaptureQueriesContext(connection) as captured:
-        overview.counted_by_day(Launch.objects.filter(organization__in=[organization.pk]), view, "result")
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute("SET LOCAL enable_bitmapscan = off")
-        cursor.execute(f"EXPLAIN {captured[0]['sql']}")
-        plan = "\n".join(row[0] for row in cursor.fetchall())
-    assert plan.count("Index Only Scan using launch_by_day") == 14
