@@ -9,6 +9,7 @@ import yaml
 
 from demo_lms.presets import preset_of
 
+MEETINGS_KEY = "demo-meetings"
 ORGANIZATION_FILE = Path(__file__).with_name("organization.yaml")
 
 
@@ -16,14 +17,19 @@ class Unfurnished(Exception):
     """The platform's answer lacks something that the demo's course needs; the text names it."""
 
 
-def definition(kept: Mapping[str, str], lms_url: str) -> dict[str, Any]:
-    """The organization file with secrets and addresses filled in; its `lms_course` beside its `organizations`."""
+def definition(kept: Mapping[str, str], lms_url: str, meetings_url: str = "") -> dict[str, Any]:
+    """The organization file with secrets and addresses filled in; its `lms_course` beside its `organizations`.
+
+    Its meeting servers, if it has any, are the sandbox at `meetings_url`.
+    """
     data: dict[str, Any] = yaml.safe_load(ORGANIZATION_FILE.read_text(encoding="utf-8"))
     organization = data["organizations"][0]
     organization["owners"][0]["password"] = kept["DEMO_OWNER_PASSWORD"]
     organization["teachers"][0]["password"] = kept["DEMO_TEACHER_PASSWORD"]
     organization["installations"][0]["keys"][0]["shared_secret"] = kept["DEMO_SHARED_SECRET"]
     organization["api_tokens"][0]["token"] = kept["DEMO_API_TOKEN"]
+    for server in organization.get("meeting_servers", []):
+        server |= {"url": meetings_url, "api_key": MEETINGS_KEY, "api_secret": kept["DEMO_MEETINGS_SECRET"]}
     for course in organization["courses"]:
         for assignment in course["assignments"]:
             if assignment["kind"] == "link":

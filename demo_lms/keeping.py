@@ -21,6 +21,7 @@ MAKERS: Mapping[str, Callable[[], str]] = {
     "DEMO_LMS_SECRET_KEY": lambda: secrets.token_urlsafe(50),
     "DEMO_SHARED_SECRET": lambda: secrets.token_urlsafe(32),
     "DEMO_API_TOKEN": lambda: secrets.token_urlsafe(32),
+    "DEMO_MEETINGS_SECRET": lambda: secrets.token_urlsafe(32),
     "DEMO_OWNER_PASSWORD": _password,
     "DEMO_TEACHER_PASSWORD": _password,
     "DEMO_OPERATOR_PASSWORD": _password,

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -48,6 +48,18 @@ def is_free(address: str, port: int) -> bool:
     return True
 
 
+def listening_socket(address: str, port: int) -> socket.socket:
+    """A socket that listens there, or on any free port of the address where that one is taken; for a child to use."""
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((address, port))
+    except (OSError, OverflowError):
+        listening.bind((address, 0))
+    listening.listen(256)
+    return listening
+
+
 def tail(path: Path, lines: int = 25) -> str:
     """The last lines of a log."""
     if not path.exists():
@@ -73,7 +85,16 @@ class Children:
         self.folder.mkdir(parents=True, exist_ok=True)
         return self
 
-    def start(self, name: str, command: list[str], environment: Mapping[str, str], cwd: Path) -> None:
+    def start(
+        self,
+        name: str,
+        command: list[str],
+        environment: Mapping[str, str],
+        cwd: Path,
+        *,
+        sockets: Sequence[socket.socket] = (),
+    ) -> None:
+        """Starts a process, which inherits the sockets under the numbers that they have here."""
         log = self.log_of(name).open("wb")
         self.logs.append(log)
         # A session of its own: Ctrl-C reaches only us, and we stop the others in order.
@@ -85,6 +106,7 @@ class Children:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=[one.fileno() for one in sockets],
             preexec_fn=_die_with_parent,
         )
 

@@ -1,4 +1,4 @@
-"""`make demo`: the platform with its worker, and the demo LMS, on this machine until Ctrl-C.
+"""`make demo`: the platform with its worker, the demo LMS and a sandbox for meetings, on this machine until Ctrl-C.
 
     python -m demo_lms.run [--port 8000] [--lms-port 8001] [--var-dir var]
 
@@ -9,16 +9,17 @@ import argparse
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
 from demo_lms import furnishing, storage
 from demo_lms.keeping import keep_secrets, write_private
-from demo_lms.processes import ChildDied, Children, NotReady, is_free, loopback_addresses
+from demo_lms.processes import ChildDied, Children, NotReady, is_free, listening_socket, loopback_addresses
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 90
@@ -62,6 +63,7 @@ class Place:
     var_dir: Path
     database_url: str = ""
     redis_url: str = ""
+    meetings_port: int = 0  # as it turned out; 0 before
 
     @property
     def platform_url(self) -> str:
@@ -71,6 +73,10 @@ class Place:
     def lms_url(self) -> str:
         # Another site than localhost, so that frames and cookies behave as in real life.
         return f"http://127.0.0.1:{self.lms_port}"
+
+    @property
+    def meetings_url(self) -> str:
+        return f"http://127.0.0.1:{self.meetings_port}"
 
     @property
     def database_file(self) -> Path:
@@ -140,6 +146,16 @@ def lms_environment(place: Place, kept: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def meetings_environment(kept: Mapping[str, str]) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    return {
+        **inherited,
+        "PYTHONUNBUFFERED": "1",
+        "SANDBOX_MEETINGS_KEY": furnishing.MEETINGS_KEY,
+        "SANDBOX_MEETINGS_SECRET": kept["DEMO_MEETINGS_SECRET"],
+    }
+
+
 def manage(environment: Mapping[str, str], *arguments: str, given: str = "") -> str:
     """Run a management command of the platform; what it printed. Raises `CannotStart` when it fails."""
     done = subprocess.run(
@@ -185,7 +201,7 @@ def prepare(place: Place) -> tuple[dict[str, str], dict[str, str]]:
     say("Preparing the database…")
     manage(environment, "migrate", "--noinput", "--verbosity", "0")
     say("Furnishing the demo organization…")
-    data = furnishing.definition(kept, place.lms_url)
+    data = furnishing.definition(kept, place.lms_url, place.meetings_url)
     answer = json.loads(
         manage(environment, "provision", "-", given=json.dumps({"organizations": data["organizations"]}))
     )
@@ -194,6 +210,14 @@ def prepare(place: Place) -> tuple[dict[str, str], dict[str, str]]:
     write_private(place.var_dir / "demo_lms.json", json.dumps(course, indent=2) + "\n")
     storage.prepare(place.var_dir / "demo_lms.sqlite3")
     return environment, lms_environment(place, kept)
+
+
+def start_meetings(place: Place, children: Children, kept: Mapping[str, str], listening: socket.socket) -> None:
+    """Start the sandbox meeting server on the socket and wait until it answers. Raises `ChildDied` or `NotReady`."""
+    command = [sys.executable, "-m", "demo_lms.meetings", "--socket", str(listening.fileno())]
+    command += ["--keep", str(place.var_dir / "meetings.sqlite3")]
+    children.start("meetings", command, meetings_environment(kept), ROOT, sockets=[listening])
+    children.wait_for("meetings", f"{place.meetings_url}/health", READY_SECONDS)
 
 
 def start(place: Place, children: Children, environment: Mapping[str, str], lms: Mapping[str, str]) -> None:
@@ -260,12 +284,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_ports(place)
         # Whoever waits for the file must not find the one of the last run.
         summary_file.unlink(missing_ok=True)
-        environment, lms = prepare(place)
-        with Children(place.var_dir / "log") as children:
-            say("Starting the platform, its worker and the demo LMS…")
-            start(place, children, environment, lms)
+        with (
+            listening_socket("127.0.0.1", place.lms_port + 1) as listening,
+            Children(place.var_dir / "log") as children,
+        ):
+            place = replace(place, meetings_port=listening.getsockname()[1])
+            environment, lms = prepare(place)
             kept = keep_secrets(place.var_dir / "demo.env")
-            data = furnishing.definition(kept, place.lms_url)
+            say("Starting the platform, its worker, the demo LMS and a sandbox for meetings…")
+            start_meetings(place, children, kept, listening)
+            start(place, children, environment, lms)
+            data = furnishing.definition(kept, place.lms_url, place.meetings_url)
             summary = furnishing.summary(data, kept, place.platform_url, place.lms_url)
             write_private(summary_file, json.dumps(summary, indent=2) + "\n")
             greet(place, summary)

@@ -25,6 +25,7 @@ def read_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace
     parser = argparse.ArgumentParser(prog="demo_lms.meetings", description="A sandbox meeting server.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8002, help="0: any that is free; it is printed")
+    parser.add_argument("--socket", type=int, help="the number of an inherited socket that listens, instead of a port")
     parser.add_argument("--keep", type=Path, help="the SQLite file of past sessions and recordings; none: in memory")
     parser.add_argument("--webhook-url", default="", help="told of every room, beside the URL that each room names")
     parser.add_argument(
@@ -51,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         recording_delay=given.recording_delay,
         analytics_delay=given.analytics_delay,
     )
-    server = MeetingServer((given.host, given.port), key, secret, sessions, follows_false=given.is_old)
+    server = MeetingServer(
+        (given.host, given.port), key, secret, sessions, follows_false=given.is_old, inherited=given.socket
+    )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())

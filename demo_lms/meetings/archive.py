@@ -32,6 +32,8 @@ class Archive:
             path.parent.mkdir(parents=True, exist_ok=True)
         self._database = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
         self._database.executescript(_SCHEMA)
+        if path is not None:
+            path.chmod(0o600)  # names of people are in it
 
     def keep(self, kind: str, document_id: str, room_id: str, session_id: str, body: Document) -> None:
         """Writes the document, or over the one that was there."""

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import re
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -33,14 +34,26 @@ class MeetingServer(ThreadingHTTPServer):
     request_queue_size = 256
 
     def __init__(
-        self, address: tuple[str, int], key: str, secret: str, sessions: Sessions, *, follows_false: bool = False
+        self,
+        address: tuple[str, int],
+        key: str,
+        secret: str,
+        sessions: Sessions,
+        *,
+        follows_false: bool = False,
+        inherited: int | None = None,
     ) -> None:
+        """`inherited` is the number of a socket that listens already; the address is then its own."""
         self.key = key
         self.secret = secret
         self.sessions = sessions
         self.calls = Calls(key, secret, sessions, follows_false=follows_false)
         self._stopping = threading.Event()
-        super().__init__(address, _Handler)
+        super().__init__(address, _Handler, bind_and_activate=inherited is None)
+        if inherited is not None:
+            self.socket.close()
+            self.socket = socket.socket(fileno=inherited)
+            self.server_name, self.server_port = self.socket.getsockname()[:2]
         threading.Thread(target=self._tick, daemon=True).start()
 
     def _tick(self) -> None:
