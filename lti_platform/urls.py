@@ -10,6 +10,7 @@ urlpatterns = [
     path("", home, name="home"),
     path("", include("launches.urls")),
     path("courses/<uuid:course_id>/", include("launches.course_urls")),
+    path("", include("recordings.urls")),
     path("admin/", admin.site.urls),
     path("api/v1/", include("api.urls")),
     path("accounts/", include("allauth.urls")),

@@ -271,6 +271,7 @@ class WebhookMessage:
     sent_at: datetime | None
     room_id: str
     session_id: str
+    session_started_at: datetime | None = None
     participant: Participant | None = None
     record_id: str = ""
     recording_size: int | None = None  # bytes

@@ -317,6 +317,8 @@ class Recording(models.Model):
     failures = models.PositiveIntegerField(default=0)
     problem = models.CharField(max_length=500, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
+    # Who asked for the deletion and why, for the event that is written once the file is gone: {actor, reason}.
+    deletion = models.JSONField(default=dict, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     organization_path = "room__course__organization"

@@ -90,6 +90,7 @@ def _message(payload: Mapping[str, Any]) -> WebhookMessage:
         sent_at=answers.moment(payload, "created_at"),
         room_id=answers.text(room, "room_id"),
         session_id=answers.text(room, "sid"),
+        session_started_at=answers.moment(room, "creation_time"),
         participant=answers.participant(people) if isinstance(people, dict) else None,
         record_id=answers.text(recording, "record_id"),
         recording_size=answers.size(recording, "file_size") if "file_size" in recording else None,

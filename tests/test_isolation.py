@@ -24,7 +24,7 @@ from grades.models import Score
 from launches.models import Launch
 from organizations.models import Installation, LtiKey, Organization, Person, Registration
 from organizations.tenancy import path_of
-from recordings.models import Meeting, Recording, Room
+from recordings.models import Meeting, MeetingServer, Recording, Room
 from tests.factories import AssignmentFactory, LtiKeyFactory, UserFactory
 from tests.launching import launch, launch_id_of
 from tests.tenants import OUR_APPS, Tenant, make_tenant
@@ -41,6 +41,7 @@ PUBLIC = {
     "lti-canvas-config": "addresses of the organization's tool; its name is not in it (J15)",
     "lti-xml-config": "the same over LTI 1.1",
     "launch-style": "a style sheet made of the colours in its address",
+    "meeting-webhook": "meeting servers' own calls, signed with their key: others get one refusal",
 }
 # The launch URLs take signed launches only; what a foreign key can do at them is tested below.
 SIGNED_ONLY = {
@@ -109,6 +110,7 @@ def value_for(parameter: str, route: Route, victim: Tenant) -> Any:
         "room_id": Room,
         "meeting_id": Meeting,
         "recording_id": Recording,
+        "server_id": MeetingServer,
     }
     if parameter in known:
         return victim.row(known[parameter]).pk
