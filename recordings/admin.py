@@ -16,6 +16,7 @@ from organizations.tenant_admin import MANAGE, READ, TenantAdmin, TenantForm, mo
 from recordings import connecting, overview  # noqa: F401 - this room's part of the home page
 from recordings.connecting import ServerError
 from recordings.models import MeetingServer
+from recordings.sessions import webhook_url
 
 # Fields of the form that have another name than what they set.
 _FIELDS = {"api_secret": "new_secret"}
@@ -91,6 +92,7 @@ class MeetingServerAdmin(TenantAdmin):
     list_filter = ["kind", "enabled"]
     search_fields = ["name", "url"]
     fields = ["name", "kind", "url", "api_key", "new_secret", "enabled", "by_default"]
+    list_before_template = "admin/recordings/meetingserver_list_before.html"
     change_form_before_template = "admin/recordings/meetingserver_before.html"
     change_form_outer_after_template = "admin/recordings/meetingserver_after.html"
 
@@ -147,6 +149,7 @@ class MeetingServerAdmin(TenantAdmin):
             "server": server,
             "may_test": scope_of(request).owns(server.organization_id),
             "rooms": server.rooms.count(),
+            "webhook_address": webhook_url(server),
             **(extra_context or {}),
         }
         return super().change_view(request, object_id, form_url, context)
@@ -168,5 +171,5 @@ class MeetingServerAdmin(TenantAdmin):
         if problem is None:
             messages.success(request, "It works: the server is there and takes the API key and secret.")
         else:
-            messages.error(request, f"It does not work. {problem.for_owner}")
+            messages.error(request, "It does not work. What is wrong is said below.")
         return redirect(self.url_name("change"), server.pk)

@@ -56,6 +56,7 @@ def test_an_owner_adds_one(organization, owner):
     text = text_of(response)
     assert "Test the connection now" in text
     assert "Never since" in text
+    assert f"/meetings/webhook/{server.pk}" in text
 
 
 def test_the_secret_is_stored_encrypted_and_shown_nowhere(owner, server):
@@ -236,4 +237,4 @@ def test_a_deleted_server_leaves_its_rooms(owner, server, organization):
 
 
 def test_an_empty_list_says_what_to_do(owner):
-    assert owner.get(LIST).status_code == 200
+    assert "There is none yet: add one" in text_of(owner.get(LIST))
