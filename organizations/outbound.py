@@ -7,7 +7,7 @@ from django.conf import settings
 from lti.outbound import OutboundClient, OutboundPolicy
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def _client(
     allow_http: bool, allowed_private_hosts: tuple[str, ...], base_url: str, total_timeout: float, max_bytes: int
 ) -> OutboundClient:
