@@ -54,19 +54,24 @@ def newer_version() -> Exists:
 
 
 def _due() -> QuerySet[Delivery]:
+    """What is due and may be claimed, unless a `newer` version makes it needless."""
     under_way = Delivery.objects.filter(kind=OuterRef("kind"), target_id=OuterRef("target_id"), claim__isnull=False)
     # Scalar subqueries, since PostgreSQL turns NOT EXISTS into a join that may read the whole index of claims, dead
     # entries and all; so it asks the index once for each due row, and stops at the limit.
-    return Delivery.objects.alias(
-        under_way=Subquery(under_way.order_by().values("pk")[:1]),
-        newer=Subquery(_newer_versions().values("pk")[:1]),
-    ).filter(
-        state=Delivery.State.PENDING,
-        claim__isnull=True,
-        due_at__lte=timezone.now(),
-        kind__in=registered_kinds(),
-        under_way__isnull=True,
-        newer__isnull=True,
+    return (
+        Delivery.objects.alias(
+            under_way=Subquery(under_way.order_by().values("pk")[:1]),
+        )
+        .annotate(
+            newer=Subquery(_newer_versions().values("pk")[:1]),
+        )
+        .filter(
+            state=Delivery.State.PENDING,
+            claim__isnull=True,
+            due_at__lte=timezone.now(),
+            kind__in=registered_kinds(),
+            under_way__isnull=True,
+        )
     )
 
 
@@ -76,23 +81,29 @@ def claim_due(limit: int, here: Mapping[str, int] | None = None) -> Claimed:
     Counts the try in each. No host gets more than may be under way to it over all workers (DELIVERY_HOST_LIMIT), one
     that rests gets none, and one named in `here` at most so many.
     """
-    for _ in range(_TRIES):
+    collisions = 0
+    while collisions < _TRIES:
         try:
-            return _claim(limit, here or {})
+            claimed, overtaken = _claim(limit, here or {})
         except IntegrityError:
             # Another worker claimed a delivery to one of these targets between our look and our claim
             # (delivery_one_under_way_per_target); the next look sees it.
             logger.info("delivery_claim_collided")
+            collisions += 1
+            continue
+        if claimed.deliveries or not (overtaken and supersede_overtaken(Q(pk__in=overtaken))):
+            return claimed
     return Claimed(uuid7(), time.monotonic(), [])
 
 
-def _claim(limit: int, here: Mapping[str, int]) -> Claimed:
+def _claim(limit: int, here: Mapping[str, int]) -> tuple[Claimed, list[UUID]]:
+    """What is claimed, and those that stood in the way and are to be superseded."""
     claim = uuid7()
     with transaction.atomic():
         _one_claim_at_a_time()
         traffic = Traffic.now(here)
-        chosen = next_ones(_due(), limit, traffic)
-        rows = _due().filter(pk__in=chosen).order_by("due_at")
+        chosen, overtaken = next_ones(_due(), limit, traffic)
+        rows = _due().filter(pk__in=chosen, newer__isnull=True).order_by("due_at")
         if connection.features.has_select_for_update_skip_locked:
             # Whoever sends one of them again or takes it back at this moment has it.
             rows = rows.select_for_update(skip_locked=True)
@@ -107,19 +118,22 @@ def _claim(limit: int, here: Mapping[str, int]) -> Claimed:
     for delivery in deliveries:
         delivery.claim = claim
         delivery.attempts += 1
-    return Claimed(claim, deadline, deliveries, frozenset(traffic.silent), frozenset(traffic.resting))
+    claimed = Claimed(claim, deadline, deliveries, frozenset(traffic.silent), frozenset(traffic.resting))
+    return claimed, overtaken
 
 
 def _one_claim_at_a_time() -> None:
     """Until the end of this transaction, so that what is under way to a host is counted before more is claimed.
 
     A claim takes milliseconds; a worker that is stopped in the middle of one is cut off, so that it stops no other.
+    PostgreSQL takes the subqueries for much dearer than they are, and would compile them for longer than they run.
     SQLite has one writer anyway.
     """
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT set_config('idle_in_transaction_session_timeout', %s, true), pg_advisory_xact_lock(%s)",
+                "SELECT set_config('jit', 'off', true), "
+                "set_config('idle_in_transaction_session_timeout', %s, true), pg_advisory_xact_lock(%s)",
                 [_STOPPED_AFTER, _CLAIM_LOCK],
             )
 
@@ -160,7 +174,8 @@ def take_over_expired() -> int:
 
 
 def supersede_overtaken(among: Q | None = None) -> int:
-    """Marks waiting deliveries that a newer version has overtaken. Returns how many."""
+    """Marks those of these (without `among`: of all) that wait while there is a newer version. Returns how many."""
     waiting = Delivery.objects.filter(newer_version(), state=Delivery.State.PENDING, claim__isnull=True)
-    waiting = waiting.filter(due_at__lte=timezone.now()) if among is None else waiting.filter(among)
+    if among is not None:
+        waiting = waiting.filter(among)
     return waiting.update(state=Delivery.State.SUPERSEDED, due_at=None)

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from events.claiming import Claimed, claim_due, supersede_overtaken, take_over_expired
+from events.claiming import Claimed, claim_due, take_over_expired
 from events.models import Attempt, Delivery
 from events.senders import Errand, Prepared, Result, Returned, Verdict, sender_of
 from events.settling import Ended, settle
@@ -172,7 +172,6 @@ class _Run:
         if now >= self.next_housekeeping:
             self.next_housekeeping = now + HOUSEKEEPING_SECONDS
             take_over_expired()
-            supersede_overtaken()
         claimed = claim_due(min(room, 2 * self.in_flight), here)
         self.silent = claimed.silent
         return claimed

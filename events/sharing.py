@@ -4,6 +4,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -75,26 +76,29 @@ class Traffic:
         return self.by_organization[receiver[0]], self.by_receiver[receiver]
 
 
-def next_ones(due: QuerySet[Delivery], limit: int, traffic: Traffic) -> list[UUID]:
-    """Ids of at most `limit` of the due deliveries, never two of one target, the longest due of each receiver first.
+def next_ones(due: QuerySet[Delivery], limit: int, traffic: Traffic) -> tuple[list[UUID], list[UUID]]:
+    """Ids of at most `limit` of the due deliveries, never two of one target, the longest due of each receiver first;
+    and those of them that a newer version has overtaken, which are not among the first.
 
     What it costs depends on the limit and on how many receivers have something waiting, not on how much waits.
     """
-    columns = due.order_by("due_at").values_list("organization_id", "host", "kind", "target_id", "pk")
+    columns = due.order_by("due_at").values_list("organization_id", "host", "kind", "target_id", "pk", "newer")
     longest_due = list(columns[: limit + 1])
-    queues: dict[Receiver, deque[tuple[str, UUID, UUID]]] = {}
+    looked_at: list[tuple[Any, ...]] = []
     if len(longest_due) <= limit:
-        for organization_id, host, *delivery in longest_due:
-            queues.setdefault((organization_id, host), deque()).append(tuple(delivery))
+        looked_at = longest_due
     else:
         # There is more than can be claimed: each receiver's share is asked for by itself, so that nobody has to wait
         # behind another's thousands.
         for receiver, share in _shares(limit, traffic):
-            rows = columns.filter(organization_id=receiver[0], host=receiver[1])[:share]
-            queues[receiver] = deque(tuple(delivery) for _, _, *delivery in rows)
-            if sum(map(len, queues.values())) >= limit:
+            looked_at += columns.filter(organization_id=receiver[0], host=receiver[1])[:share]
+            if len(looked_at) >= limit:
                 break
-    return _taken_in_turn(queues, limit, traffic)
+    queues: dict[Receiver, deque[tuple[str, UUID, UUID]]] = {}
+    for organization_id, host, kind, target_id, pk, newer in looked_at:
+        if newer is None:
+            queues.setdefault((organization_id, host), deque()).append((kind, target_id, pk))
+    return _taken_in_turn(queues, limit, traffic), [row[4] for row in looked_at if row[5] is not None]
 
 
 def _taken_in_turn(queues: dict[Receiver, deque[tuple[str, UUID, UUID]]], limit: int, traffic: Traffic) -> list[UUID]:

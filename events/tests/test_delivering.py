@@ -184,7 +184,7 @@ def test_kinds_that_nobody_sends_wait(organization):
 
 def echo(received: Received) -> Reply:
     if "slow" in received.path:
-        time.sleep(0.4)
+        time.sleep(1.2)
     return Reply(404 if "missing" in received.path else 200, received.path.encode())
 
 
@@ -211,7 +211,7 @@ def test_an_errand_says_itself_how_it_ended(organization):
 
 
 def test_an_errand_asks_nothing_that_might_be_answered_after_its_lease(organization, settings):
-    settings.DELIVERY_LEASE_SECONDS = 1
+    settings.DELIVERY_LEASE_SECONDS = 4
     delivery = one(organization, payload={"paths": ["/slow-token", "/slow-list", "/grade"]})
     with serve(echo) as server, posting_to(server.url):
         deliver_due()
