@@ -95,6 +95,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(HTTPStatus.OK, {"status": "ok"})
         elif path == "/":
             self._page("room.html")
+        elif path == "/favicon.ico":
+            self._answer(HTTPStatus.NO_CONTENT, b"", "image/x-icon")
         elif path in ("/sandbox/room.css", "/sandbox/room.js"):
             self._page(path.rpartition("/")[2])
         elif path.startswith(("/download/recording/", "/download/artifact/")):
