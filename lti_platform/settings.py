@@ -198,6 +198,11 @@ CELERY_BEAT_SCHEDULE = {
     "send mails that are due": {"task": "events.send_mails", "schedule": 60.0},
     "write digests of failed grades": {"task": "grades.write_digests", "schedule": 600.0},
     "read rosters that are due": {"task": "courses.refresh_rosters", "schedule": 60.0},
+    "process what meeting servers told": {"task": "recordings.process_webhooks", "schedule": 10.0},
+    "grade attendance that has changed": {"task": "recordings.grade_attendance", "schedule": 30.0},
+    "tell meeting servers of titles and deletions": {"task": "recordings.carry_out", "schedule": 30.0},
+    "ask meeting servers what webhooks missed": {"task": "recordings.reconcile", "schedule": 60.0},
+    "delete recordings that are past their days": {"task": "recordings.tidy", "schedule": 3600.0},
 }
 
 AUTH_USER_MODEL = "organizations.User"

@@ -118,38 +118,49 @@ def attendance_in_room(
     now = now or timezone.now()
     meetings = list(Meeting.objects.filter(room=room))
     lengths = {meeting.pk: length_of(meeting, now) for meeting in meetings}
-    by_pk = {meeting.pk: meeting for meeting in meetings}
-    rows = Attendance.objects.filter(meeting__room=room, person__isnull=False, joined_at__isnull=False)
+    total = sum(lengths.values())
+    rows = Attendance.objects.filter(meeting__room=room)
     if people is not None:
         rows = rows.filter(person__in=people)
-    of_person: dict[UUID, list[Attendance]] = {}
-    known: dict[UUID, Person] = {}
-    for row in rows.select_related("person"):
-        if row.person is not None:
-            of_person.setdefault(row.person.pk, []).append(row)
-            known[row.person.pk] = row.person
-    total = sum(lengths.values())
-    exact = _intervals_where_sums_do_not_do([row for several in of_person.values() for row in several])
+    known: dict[UUID, tuple[Person, datetime]] = {}
+    by_person: dict[UUID, list[Attendance]] = {}
+    for row in rows.filter(person__isnull=False, joined_at__isnull=False).select_related("person"):
+        if row.person is not None and row.joined_at is not None:
+            last = max(row.joined_at, known[row.person.pk][1]) if row.person.pk in known else row.joined_at
+            known[row.person.pk] = (row.person, last)
+            by_person.setdefault(row.person.pk, []).append(row)
+    seconds = _seconds(meetings, [row for several in by_person.values() for row in several], now)
     found = []
-    for person_id, several in of_person.items():
-        seconds = 0
-        per_meeting: dict[UUID, list[Attendance]] = {}
-        for row in several:
-            per_meeting.setdefault(row.meeting_id, []).append(row)
-        for meeting_id, same in per_meeting.items():
-            attended = (
-                same[0].seconds
-                if same[0].pk not in exact
-                else presence_of([one for row in same for one in exact[row.pk]], by_pk[meeting_id].ended_at).seconds(
-                    now
-                )
-            )
-            seconds += min(attended, lengths[meeting_id])
-        last = max(row.joined_at for row in several if row.joined_at is not None)
-        share = seconds / total if total else 0.0
-        found.append(RoomAttendee(known[person_id], len(per_meeting), seconds, share, last))
+    for person_id, (person, last) in known.items():
+        own = seconds[person_id]
+        attended = sum(min(count, lengths[meeting_id]) for meeting_id, count in own.items())
+        found.append(RoomAttendee(person, len(own), attended, attended / total if total else 0.0, last))
     found.sort(key=lambda one: (one.name.casefold(), str(one.person.pk)))
     return RoomAttendance(tuple(found), len(meetings), total)
+
+
+def seconds_by_meeting(meetings: Collection[Meeting], now: datetime) -> dict[UUID, dict[UUID, int]]:
+    """By person, by meeting, how long they were in these meetings."""
+    rows = Attendance.objects.filter(meeting__in=meetings, person__isnull=False, joined_at__isnull=False)
+    return _seconds(meetings, list(rows), now)
+
+
+def _seconds(meetings: Collection[Meeting], rows: Sequence[Attendance], now: datetime) -> dict[UUID, dict[UUID, int]]:
+    ended_at = {meeting.pk: meeting.ended_at for meeting in meetings}
+    several: dict[tuple[UUID, UUID], list[Attendance]] = {}
+    for row in rows:
+        if row.person_id is not None:
+            several.setdefault((row.person_id, row.meeting_id), []).append(row)
+    exact = _intervals_where_sums_do_not_do(several)
+    found: dict[UUID, dict[UUID, int]] = {}
+    for (person_id, meeting_id), same in several.items():
+        if same[0].pk in exact:
+            stays = [one for row in same for one in exact[row.pk]]
+            count = presence_of(stays, ended_at[meeting_id]).seconds(now)
+        else:
+            count = same[0].seconds
+        found.setdefault(person_id, {})[meeting_id] = count
+    return found
 
 
 def own_attendance(room: Room, person: Person, *, now: datetime | None = None) -> list[OwnAttendance]:
@@ -249,13 +260,11 @@ def _intervals_of(attendances: Collection[UUID]) -> dict[UUID, list[Interval]]:
     return found
 
 
-def _intervals_where_sums_do_not_do(rows: Sequence[Attendance]) -> dict[UUID, list[Interval]]:
+def _intervals_where_sums_do_not_do(
+    several: Mapping[tuple[UUID, UUID], Sequence[Attendance]],
+) -> dict[UUID, list[Interval]]:
     """The stays of those who are in now, and of people with two ids in one meeting; for others the sum is kept."""
-    count: dict[tuple[UUID, UUID | None], int] = {}
-    for row in rows:
-        key = (row.meeting_id, row.person_id)
-        count[key] = count.get(key, 0) + 1
-    asked = [row.pk for row in rows if row.left_at is None or count[row.meeting_id, row.person_id] > 1]
+    asked = [row.pk for same in several.values() for row in same if len(same) > 1 or row.left_at is None]
     found = _intervals_of(asked) if asked else {}
     return {pk: found.get(pk, []) for pk in asked}
 

@@ -49,8 +49,9 @@ def note_running(
     actor: Actor = SYSTEM,
     person: Person | None = None,
     asked: Asked | None = None,
+    ended_at: datetime | None = None,
 ) -> Meeting:
-    """The meeting of this session of the server's, which runs, or ran; made if nobody has told of it yet.
+    """The meeting of this session of the server's, which runs, or ran until `ended_at`; made if nobody has told of it.
 
     A room has one session at a time: one that ran here before has ended, and one that began before the running one has
     ended, too. Call it in a transaction that holds the room.
@@ -67,12 +68,11 @@ def note_running(
             _reopen(room, known)
         return known
     running = running_meeting(room)
-    is_latest = running is None or asked is not None or running.started_at <= started_at
-    ended_at = None
-    if running is not None and is_latest:
-        note_ended(running, max(started_at, running.started_at))
-    elif running is not None:
-        ended_at = max(started_at, running.started_at)
+    if running is not None and ended_at is None:
+        if asked is not None or running.started_at <= started_at:
+            note_ended(running, started_at)
+        else:
+            ended_at = running.started_at
     asked = asked or Asked()
     meeting = Meeting.objects.create(
         room=room,
@@ -80,6 +80,7 @@ def note_running(
         session_id=session_id,
         started_by=person,
         started_at=started_at,
+        ended_at=None if ended_at is None else max(started_at, ended_at),
         settings=asked.settings,
         refused=list(asked.refused),
         differences=list(asked.differences),
@@ -93,7 +94,7 @@ def note_running(
         data=_meeting_data(room, meeting),
     )
     if ended_at is not None:
-        note_ended(meeting, ended_at)
+        _tell_ended(meeting, actor)
     return meeting
 
 
@@ -114,7 +115,13 @@ def note_ended(meeting: Meeting, ended_at: datetime, *, actor: Actor = SYSTEM) -
         return False
     meeting.ended_at = ended_at
     recount(meeting)
-    room = meeting.room
+    _tell_ended(meeting, actor)
+    note_attendance_changed(meeting)
+    return True
+
+
+def _tell_ended(meeting: Meeting, actor: Actor) -> None:
+    room, ended_at = meeting.room, meeting.ended_at or meeting.started_at
     participants = Attendance.objects.filter(meeting=meeting, joined_at__isnull=False)
     record(
         room.course.organization_id,
@@ -129,8 +136,6 @@ def note_ended(meeting: Meeting, ended_at: datetime, *, actor: Actor = SYSTEM) -
             "participants": participants.count(),
         },
     )
-    note_attendance_changed(meeting)
-    return True
 
 
 def note_attendance_changed(meeting: Meeting) -> None:
