@@ -14,6 +14,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from events.deliveries import cancel_webhooks
+from events.event_types import EVENTS
 from events.fan_out import AUDIT_TYPES, EVERY_TYPE
 from events.log import Actor, EventType, record
 from events.models import Delivery, Event, WebhookEndpoint, new_webhook_secret
@@ -27,8 +28,6 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - what every secret begins with
 # Standard Webhooks: the key has 24 to 64 bytes.
 SHORTEST_KEY, LONGEST_KEY = 24, 64
 MOST_ENDPOINTS = 50
-# Of the contract, for what comes with live sessions; they may be chosen before that.
-_TO_COME = frozenset({"meeting.started", "meeting.ended", "recording.ready", "recording.deleted"})
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -48,8 +47,7 @@ class EndpointDisabled(ValueError):
 
 def event_types() -> list[str]:
     """The names that an endpoint can choose from."""
-    known = {value for name, value in vars(EventType).items() if name.isupper() and isinstance(value, str)}
-    return sorted((known | _TO_COME) - {EventType.WEBHOOK_TEST} - AUDIT_TYPES)
+    return sorted(set(EVENTS) - {EventType.WEBHOOK_TEST} - AUDIT_TYPES)
 
 
 def key_of(secret: str) -> bytes:

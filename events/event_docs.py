@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from events.event_types import EVENTS, Description, Field, Shape, example_id
+from events.fan_out import AUDIT_TYPES
 from events.log import SYSTEM, Actor
 
 _HEAD = """\
@@ -52,6 +53,8 @@ def _first_sentence(text: str) -> str:
 
 def _section(name: str, description: Description) -> Iterator[str]:
     yield from ("", f"## `{name}`", "", description.when, "", f"Actor: {_or(description.actors)}.")
+    if name in AUDIT_TYPES:
+        yield from ("", "It is for the audit trail and for those who poll; webhooks are not told.")
     for shape in description.shapes:
         yield from ("", f"Subject: `{shape.subject}`.")
         if shape.fields:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from courses.copying import copy_course, undo_copy
@@ -19,7 +20,17 @@ from organizations.key_rotation import rotate_tool_key
 from organizations.models import SignInLink
 from organizations.own_sign_in import accept_as, end_sign_in
 from organizations.registrations import Platform, make_registration
-from tests.factories import AssignmentFactory, InstallationFactory, LtiKeyFactory, PersonFactory, UserFactory
+from recordings.library import note_gone, note_recording
+from recordings.meetings import note_ended, note_running
+from tests.factories import (
+    AssignmentFactory,
+    InstallationFactory,
+    LtiKeyFactory,
+    MeetingServerFactory,
+    PersonFactory,
+    RoomFactory,
+    UserFactory,
+)
 from tests.loopback import Reply, serve_gradebook
 from tests.visiting import student
 
@@ -97,6 +108,16 @@ def sign_in_and_out(user):
     end_sign_in(person)
 
 
+def meet_and_record(user):
+    room = RoomFactory()
+    server = MeetingServerFactory(organization=room.course.organization)
+    with transaction.atomic():
+        meeting = note_running(room, server, "session-1", started_at=None, actor=Actor.of(user))
+        recording = note_recording(room, server, "recording-1", session_id="session-1", title="Week 1")
+        assert note_ended(meeting, timezone.now())
+    assert note_gone([recording.pk]) == 1
+
+
 DEEDS = {
     launch_and_work: {"enrolment.created", "link.mapped", "assignment.opened", "submission.created"},
     grade: {"score.changed", "grade.delivered", "grade.failed"},
@@ -106,6 +127,7 @@ DEEDS = {
     handle_keys: {"key.revealed", "key.rotated"},
     handle_webhooks: {"key.revealed", "key.rotated", "webhook.test"},
     register: {"registration.created"},
+    meet_and_record: {"meeting.started", "meeting.ended", "recording.ready", "recording.deleted"},
     sign_in_and_out: {"person.sign_in_added", "person.sign_in_removed"},
 }
 

@@ -152,7 +152,7 @@ def test_a_test_event_and_its_delivery(organization, owner, loopback):
     assert "The webhook does not get it." in text_of(owner.get(f"/admin/events/delivery/{delivery.pk}/cancel/"))
     disable_endpoint(endpoint, "It is off.")
     assert "The webhook is disabled" in text_of(owner.post(path, follow=True))
-    assert Event.objects.count() == 1
+    assert Event.objects.filter(type="webhook.test").count() == 1
 
 
 def test_it_is_deleted_and_its_record_stays(owner, endpoint):
