@@ -36,6 +36,7 @@ MODES: dict[str, dict[str, str]] = {
     STORAGE: {
         "normal": "Keeps data for tools where the LMS that it plays does",
         "older_names": "Knows the messages by their older names only (org.imsglobal.lti…)",
+        "late": "Begins to listen late in the frame of its own in which Canvas keeps data",
         "off": "Keeps nothing, and says nothing about it",
     },
     ROSTERS: {

@@ -4,58 +4,73 @@
   const parameters = document.getElementById("storage");
   if (!parameters) return;
   const storage = JSON.parse(parameters.textContent);
-  const PATIENCE = 2000;
+  const PATIENCE = 3000;
+  const AGAIN_AFTER = 200;
 
   const host = () => window.parent !== window ? window.parent : window.opener;
 
-  const frameNamed = (name) => {
-    const parent = host();
-    if (!parent) return null;
-    if (!name || name === "_parent") return parent;
-    try {
-      return parent.frames[name] || parent;
-    } catch {
-      return parent;
-    }
+  // Finds the frame of that name at each call: the LMS may be loading it still.
+  const finderOf = (name) => {
+    const began = performance.now();
+    return () => {
+      const parent = host();
+      if (!parent || !name || name === "_parent") return parent;
+      try {
+        if (parent.frames[name]) return parent.frames[name];
+      } catch {
+        // Of another site's page, a name that no frame has is refused instead of undefined.
+      }
+      return performance.now() - began < PATIENCE / 2 ? null : parent;
+    };
   };
 
-  // Sends one message and waits for its answer; resolves to null when none comes in time.
-  const ask = (frame, message, origin) =>
+  // Sends messages until one of them is answered; resolves to null when that takes too long. What is sent before the
+  // other side listens is lost, so everything is sent again and again: keeping and reading may happen twice.
+  const ask = (find, messages, origin, accepts = () => true) =>
     new Promise((resolve) => {
       const id = crypto.randomUUID ? crypto.randomUUID() : String(Math.random()).slice(2);
       const listen = (event) => {
         const answer = event.data;
         if (!answer || typeof answer !== "object" || answer.message_id !== id) return;
         if (origin !== "*" && event.origin !== origin) return;
+        if (accepts(answer)) finish(answer);
+      };
+      const send = () => {
+        const frame = find();
+        if (frame) for (const message of messages) frame.postMessage({ ...message, message_id: id }, origin);
+      };
+      const finish = (answer) => {
+        window.clearInterval(sending);
+        window.clearTimeout(ending);
         window.removeEventListener("message", listen);
         resolve(answer);
       };
       window.addEventListener("message", listen);
-      window.setTimeout(() => {
-        window.removeEventListener("message", listen);
-        resolve(null);
-      }, PATIENCE);
-      frame.postMessage({ ...message, message_id: id }, origin);
+      const sending = window.setInterval(send, AGAIN_AFTER);
+      const ending = window.setTimeout(() => finish(null), PATIENCE);
+      send();
     });
 
-  // Canvas answers from a frame of its own, which its capabilities name; older platforms use the longer subjects.
+  // Canvas answers from a frame of its own, which its capabilities name; older platforms use the longer subjects. Both
+  // are asked at once: who knows one only says nothing to the other.
+  const supportedBy = (answer) => {
+    const supported = Array.isArray(answer.supported_messages) ? answer.supported_messages : [];
+    const put = supported.find((one) => /(^|\.)lti\.put_data$/.test(one.subject));
+    const get = supported.find((one) => /(^|\.)lti\.get_data$/.test(one.subject));
+    return put && get ? { put: put.subject, get: get.subject, frame: put.frame } : null;
+  };
+
   const subjectsOf = async () => {
-    const parent = host();
-    for (const prefix of ["", "org.imsglobal."]) {
-      const answer = parent && await ask(parent, { subject: `${prefix}lti.capabilities` }, "*");
-      const supported = answer && Array.isArray(answer.supported_messages) ? answer.supported_messages : [];
-      const put = supported.find((one) => /(^|\.)lti\.put_data$/.test(one.subject));
-      const get = supported.find((one) => /(^|\.)lti\.get_data$/.test(one.subject));
-      if (put && get) return { put: put.subject, get: get.subject, frame: put.frame };
-    }
-    return { put: "lti.put_data", get: "lti.get_data", frame: undefined };
+    const messages = ["", "org.imsglobal."].map((prefix) => ({ subject: `${prefix}lti.capabilities` }));
+    const answer = await ask(finderOf("_parent"), messages, "*", supportedBy);
+    return (answer && supportedBy(answer)) || { put: "lti.put_data", get: "lti.get_data", frame: undefined };
   };
 
   const put = async (panel) => {
     if (host()) {
       const subjects = await subjectsOf();
-      const frame = frameNamed(subjects.frame || storage.target);
-      if (frame) await ask(frame, { subject: subjects.put, key: storage.key, value: storage.value }, storage.origin);
+      const message = { subject: subjects.put, key: storage.key, value: storage.value };
+      await ask(finderOf(subjects.frame || storage.target), [message], storage.origin);
     }
     window.location.replace(panel.dataset.location);
   };
@@ -63,8 +78,8 @@
   const get = async (form) => {
     if (!storage.target || !host()) return;
     const subjects = await subjectsOf();
-    const frame = frameNamed(subjects.frame || storage.target);
-    const answer = frame && await ask(frame, { subject: subjects.get, key: storage.key }, storage.origin);
+    const message = { subject: subjects.get, key: storage.key };
+    const answer = await ask(finderOf(subjects.frame || storage.target), [message], storage.origin);
     if (!answer || answer.error || typeof answer.value !== "string" || !answer.value) return;
     form.elements.browser.value = answer.value;
     form.submit();

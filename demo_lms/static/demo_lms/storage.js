@@ -7,6 +7,7 @@
   const known = ["capabilities", "put_data", "get_data"];
   const kept = new Map();
   const LIMIT = 4096;
+  const LATE = 1500;
 
   const answers = {
     capabilities: () => ({
@@ -30,7 +31,7 @@
     },
   };
 
-  window.addEventListener("message", (event) => {
+  const listen = () => window.addEventListener("message", (event) => {
     const message = event.data;
     if (!message || typeof message !== "object" || typeof message.subject !== "string" || !event.source) return;
     const prefix = message.subject.startsWith(older) ? older : "lti.";
@@ -42,4 +43,6 @@
       event.origin,
     );
   });
+  if (mode === "late" && window.parent !== window) window.setTimeout(listen, LATE);
+  else listen();
 })();
