@@ -54,11 +54,11 @@ class Failure:
 
 @dataclass
 class Receiver:
-    """Who gets a mail, and of which courses (None: of all)."""
+    """Who gets a mail, and of which courses (None: of all). Only members open the courses' pages without the LMS."""
 
     address: str
     switch: DigestSwitch
-    signs_in: bool
+    is_member: bool
     course_ids: set[UUID] | None = field(default_factory=set)
 
 
@@ -157,7 +157,7 @@ def receivers(organization: Organization, course_ids: Sequence[UUID]) -> list[Re
         if address.lower() in without or (member is None and not person.grade_digest):
             continue
         switch = DigestSwitch("member", member.pk) if member else DigestSwitch("person", person.pk)
-        receiver = found.setdefault(address.lower(), Receiver(address, switch, user is not None))
+        receiver = found.setdefault(address.lower(), Receiver(address, switch, member is not None))
         if receiver.course_ids is not None:
             receiver.course_ids.add(enrolment.course_id)
     return list(found.values())
@@ -228,7 +228,7 @@ def _letter(
         "more": max(len(lines) - COURSES_NAMED, 0),
         "reasons": [(count, reason) for reason, count in Counter(one.reason for one in failures).most_common(10)],
         "is_owner": receiver.course_ids is None,
-        "signs_in": receiver.signs_in,
+        "is_member": receiver.is_member,
         "deliveries_url": f"{settings.BASE_URL}{reverse('admin:events_delivery_changelist')}"
         "?kind__exact=grade&state__exact=failed&since=fortnight",
         "stop_url": stop_url,
@@ -248,5 +248,6 @@ def _line(course: Course, failures: Sequence[Failure], receiver: Receiver) -> Li
     people = len({failure.person_id for failure in failures if failure.person_id})
     count = "1 grade" if len(failures) == 1 else f"{len(failures)} grades"
     words = f"{count}, {affected_words(people, 0)}" if people else count
-    url = f"{settings.BASE_URL}/courses/{course.pk}/gradebook/" if receiver.signs_in else course.lms_course_url
+    gradebook = f"{settings.BASE_URL}{reverse('course-gradebook', args=[course.pk])}?filter=failed"
+    url = gradebook if receiver.is_member else course.lms_course_url
     return Line(" ".join(course.name.split()), words, url)

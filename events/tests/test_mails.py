@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from django.core.mail.backends.locmem import EmailBackend
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -41,7 +42,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch, error: Exception, only: str = "") 
     """The mail server refuses every mail, or those to one address."""
     context = monkeypatch.context()
     patched = context.__enter__()
-    honest = mail.backends.locmem.EmailBackend.send_messages
+    honest = EmailBackend.send_messages
 
     def send(self: Any, messages: Any) -> int:
         if not only or only in messages[0].to:

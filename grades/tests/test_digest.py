@@ -17,6 +17,7 @@ from events.models import Delivery, Event, Mail
 from grades.digest import write_digest, write_due_digests
 from grades.models import GradeDigest
 from grades.tasks import write_digests
+from lti_platform.celery import app
 from organizations.models import LmsAccount, Membership
 from tests.factories import (
     CourseFactory,
@@ -98,7 +99,7 @@ def test_owners_are_told_how_many_where_and_why(organization, course):
     assert f"3 x {NOT_ENROLLED}" in message.body
     assert "1 x The LMS refused it.\n" in message.body
     assert "Introduction: 3 grades, 3 people" in message.body
-    assert f"http://testserver/courses/{course.pk}/gradebook/" in message.body
+    assert f"http://testserver/courses/{course.pk}/gradebook/?filter=failed" in message.body
     assert "/admin/events/delivery/?kind__exact=grade&state__exact=failed&since=fortnight" in message.body
     assert "http://testserver/digest/" in message.body
     assert "Ada Lovelace" not in message.body
@@ -206,7 +207,7 @@ def test_teachers_are_told_of_their_own_courses(organization, course):
     assert message.subject == "Acme: 1 grade did not arrive"
     assert "Introduction" in message.body
     assert "Advanced" not in message.body
-    assert f"/courses/{course.pk}/gradebook/" in message.body
+    assert f"http://testserver/courses/{course.pk}/gradebook/?filter=failed" in message.body
     assert "/admin/" not in message.body
 
 
@@ -234,12 +235,21 @@ def test_a_teacher_from_the_lms_needs_an_address_that_is_vouched_for(organizatio
     (message,) = [one for one in mail.outbox if one.to == ["yes@lms.example"]]
     assert "https://lms.example/course/5" in message.body
     assert "http://testserver/courses/" not in message.body
+    # With a sign-in of one's own, and without a membership, a course is taught in the LMS all the same.
+    people["no"].user = UserFactory(email="no@own.example")
+    people["no"].save()
+    fails(course, NOON + timedelta(minutes=30))
+    at(NOON + timedelta(days=1))
+    (message,) = [one for one in mail.outbox if one.to == ["no@own.example"]]
+    assert "http://testserver/courses/" not in message.body
+    people["no"].enrolments.all().delete()
     people["yes"].refresh_from_db()
     people["yes"].grade_digest = False
     people["yes"].save()
-    fails(course, NOON + timedelta(hours=1))
-    at(NOON + timedelta(days=1))
-    assert receivers() == ["owner@acme.example", "owner@acme.example", "yes@lms.example"]
+    before = len(mail.outbox)
+    fails(course, NOON + timedelta(days=1))
+    at(NOON + timedelta(days=2))
+    assert [message.to for message in mail.outbox[before:]] == [["owner@acme.example"]]
 
 
 def test_an_owner_who_teaches_gets_one_mail_or_none(organization, course):
@@ -330,6 +340,12 @@ def test_two_beats_at_once_write_one_digest(organization, course):
         thread.join()
     assert len(written) == 1
     assert Mail.objects.count() == 1
+
+
+def test_beat_asks_for_tasks_that_there_are(settings):
+    app.loader.import_default_modules()
+    asked = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    assert {"grades.write_digests", "events.send_mails"} <= asked <= set(app.tasks)
 
 
 def test_the_statements_do_not_grow_with_the_failures(organization, course):

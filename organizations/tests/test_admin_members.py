@@ -168,6 +168,29 @@ def test_branding_and_frames_are_saved(owner, organization):
     assert organization.frame_ancestors == "https://portal.example"
 
 
+def test_the_time_zone_is_chosen_from_a_list(owner, organization):
+    url = f"/admin/organizations/organization/{organization.pk}/change/"
+    assert '<option value="Europe/Berlin">' in text_of(owner.get(url))
+    assert change(owner, organization, time_zone="Asia/Tokyo").status_code == 302
+    organization.refresh_from_db()
+    assert organization.time_zone == "Asia/Tokyo"
+    refused = change(owner, organization, time_zone="Acme/City")
+    assert "give a name such as Europe/Berlin" in text_of(refused)
+    # A name that the list does not offer, from a file, stays what it is.
+    organization.time_zone = "EST5EDT"
+    organization.save()
+    assert '<option value="EST5EDT" selected>' in text_of(owner.get(url))
+
+
+def test_owners_switch_the_digest_for_a_member(owner, organization):
+    member = MembershipFactory(organization=organization, role=Membership.Role.TEACHER)
+    url = f"/admin/organizations/membership/{member.pk}/change/"
+    for form, expected in (({"role": "teacher"}, False), ({"role": "owner", "grade_digest": "on"}, True)):
+        assert owner.post(url, form).status_code == 302
+        member.refresh_from_db()
+        assert (member.role, member.grade_digest) == (form["role"], expected)
+
+
 @pytest.mark.parametrize(
     "values",
     [
