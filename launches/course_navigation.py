@@ -23,6 +23,7 @@ _FOR_CHANGES = {"copy"}
 _LABELS = {
     "dashboard": "Assignments",
     "gradebook": "Gradebook",
+    "rooms": "Live sessions",
     "lti": "LTI/LMS",
     "exports": "Exports",
     "setup": "Set-up guide",

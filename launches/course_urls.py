@@ -16,6 +16,8 @@ from launches import (
 )
 from launches.course_access import signed_in
 from launches.dashboard_pages import course_dashboard
+from launches.room_access import room_signed_in
+from launches.room_urls import room_paths
 
 _OWN = "assignments/<uuid:assignment_id>/"
 _PERSON = "people/<uuid:person_id>/"
@@ -40,6 +42,7 @@ urlpatterns = [
     path(f"{_GRADING}table.csv", signed_in(teacher_pages.table_csv), name="course-grading-table-csv"),
     path(_GRADING + _PERSON, signed_in(teacher_pages.person), name="course-grading-person"),
     path(f"{_GRADING}{_PERSON}score", signed_in(teacher_pages.score), name="course-grading-score"),
+    *room_paths("", "course-", signed_in, room_signed_in),
     path("lti/", signed_in(course_settings_pages.settings_page), name="course-lti"),
     path("lti/" + _OWN, signed_in(course_settings_pages.links_page), name="course-lti-links"),
     path("lti/links/<uuid:link_id>/", signed_in(course_settings_pages.link_page), name="course-lti-link"),

@@ -21,6 +21,7 @@ from launches import learner_pages
 from launches.course_access import CourseAccess, member_access
 from launches.grading_table import students_of, visible_students
 from launches.learner_access import learner_of
+from launches.room_listing import rooms_on_dashboard
 from launches.standing import assignments_of, progress_of, sections_of, shown, standing_of
 from launches.visits import Visit
 from organizations.models import Person, User
@@ -41,13 +42,16 @@ class Overview:
 def dashboard_page(request: HttpRequest, visit: Visit, course: Course) -> HttpResponse:
     """The dashboard of a visit, by role."""
     if visit.is_staff:
+        course.organization = visit.organization
         access = CourseAccess(course, Actor.of(visit.person), visit.is_teacher, visit=visit)
         return _overview_page(request, access, visible_students(visit, course))
     assignments = [assignment for assignment in _assignments(course) if assignment.enabled]
     everything = standing_of(assignments, {course.pk: {visit.person.pk}})
     items = shown(everything, course)
+    course.organization = visit.organization
     context = {
         "visit": visit,
+        "rooms": rooms_on_dashboard(course, launch_id=visit.launch.id),
         "sections": sections_of(items),
         "progress": progress_of(items),
         "hidden": len(everything) - len(items),
@@ -76,6 +80,7 @@ def _overview_page(request: HttpRequest, access: CourseAccess, students: QuerySe
         "visit": access.visit,
         "course": course,
         "sections": sections_of(overviews),
+        "rooms": rooms_on_dashboard(course, access=access),
         "students": students.filter(Q(enrolment_state=Enrolment.State.ACTIVE)).count(),
         "has_roster": has_roster(course),
         "lms_link": "" if access.visit else lms_course_link(course),

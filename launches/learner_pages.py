@@ -19,6 +19,8 @@ from grades.models import Score
 from grades.passage import passage_of
 from launches.forms import WorkForm
 from launches.learner_access import Learner, learner_page
+from launches.room_access import room_of_assignment
+from launches.room_listing import rooms_on_dashboard
 from launches.standing import Item, Section, assignments_of, progress_of, sections_of, shown, standing_of
 from launches.student_pages import StudentWork, asked, closed_because
 from organizations.models import Person
@@ -45,6 +47,7 @@ def dashboard(request: HttpRequest, learner: Learner) -> HttpResponse:
     everything = standing_of(assignments, {learner.course.pk: {person.pk for person in learner.people}})
     items = shown(everything, learner.course)
     context |= {
+        "rooms": rooms_on_dashboard(learner.course),
         "sections": _sections(learner, items),
         "progress": progress_of(items),
         "hidden": len(everything) - len(items),
@@ -74,7 +77,11 @@ def _may_start(learner: Learner, assignment: Assignment) -> bool:
 @require_safe
 def assignment(request: HttpRequest, learner: Learner, assignment_id: UUID) -> HttpResponse:
     """The student's own work in an assignment; where there is none, how to start it."""
-    return _page(request, learner, _load(learner, assignment_id))
+    found = _load(learner, assignment_id)
+    room = room_of_assignment(found)
+    if room is not None:
+        return redirect("course-room", learner.course.pk, room.pk)
+    return _page(request, learner, found)
 
 
 def _load(learner: Learner, assignment_id: UUID) -> Assignment:

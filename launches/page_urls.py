@@ -28,6 +28,9 @@ from launches import (
 from launches.course_access import CourseAccess, in_frame
 from launches.course_navigation import access_of
 from launches.dashboard_pages import dashboard_page
+from launches.room_access import access_in_visit, room_in_frame, room_of_assignment
+from launches.room_pages import room_page
+from launches.room_urls import room_paths
 from launches.sections import AskedSection, asked_section
 from launches.student_pages import assignment_page, load_assignment
 from launches.teacher_pages import table_page
@@ -57,10 +60,16 @@ def launch(request: HttpRequest, launch_id: UUID) -> HttpResponse:
         if reviewed is not None and visit.is_staff:
             # The LMS asked to review this person's submission (D21, F12).
             return redirect("launch-person", visit.launch.id, visit.assignment.id, reviewed)
+        room = room_of_assignment(visit.assignment)
+        if room is not None and visit.is_staff:
+            # Students find their session there in any case; staff come for it by the link, and for grades by the menu.
+            return room_page(request, access_in_visit(visit, room), assignment=visit.assignment)
         return _assignment(request, visit, visit.assignment, asked_section(visit, visit.assignment))
     asked = course_question_pages.page_for(request, visit)
     if asked is not None:
         return asked
+    if visit.launch.room is not None and visit.course is not None:
+        return room_page(request, access_in_visit(visit, visit.launch.room))
     if visit.course is not None:
         return dashboard_page(request, visit, visit.course)
     if visit.is_teacher:
@@ -81,6 +90,9 @@ def _assignment(
 ) -> HttpResponse:
     access = access_of(visit)
     if access is None:
+        room = room_of_assignment(found)
+        if room is not None:
+            return room_page(request, access_in_visit(visit, room), assignment=found)
         return assignment_page(request, visit, found, asked_for=asked_for)
     return table_page(request, access, found, asked_for=asked_for)
 
@@ -126,6 +138,7 @@ urlpatterns = [
         in_frame(gradebook_pages.person),
         name="launch-course-gradebook-person",
     ),
+    *room_paths("course/", "launch-course-", in_frame, room_in_frame),
     path("course/lti/", in_frame(course_settings_pages.settings_page), name="launch-course-lti"),
     path("course/lti/" + _ASSIGNMENT, in_frame(course_settings_pages.links_page), name="launch-course-lti-links"),
     path(

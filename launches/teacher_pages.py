@@ -36,6 +36,7 @@ from launches.grading_table import (
     students_seen,
 )
 from launches.lms_results_pages import readable_links
+from launches.room_access import room_of_assignment
 from launches.searching import typed_search
 from launches.sections import AskedSection
 from launches.student_pages import WATCH_LIMIT, asked, closed_because, load_assignment
@@ -111,6 +112,7 @@ def table_page(
         "counts": counts(context["people"]),
         "filters": filters_for(assignment),
         "closed_because": closed_because(assignment),
+        "room": room_of_assignment(assignment),
         "has_roster": has_roster(assignment.course),
         "reads_lms": access.visit is not None and readable_links(access.visit, assignment).exists(),
         "asked_for": asked_for,

@@ -94,6 +94,7 @@ def get_visit(request: HttpRequest, launch_id: UUID) -> Visit:
             "for_person",
             "course",
             "assignment__course",
+            "room",
             "resource_link",
         )
         .filter(pk=launch_id, result=Launch.ACCEPTED)

@@ -125,7 +125,7 @@ def test_statements_do_not_grow(key, course, number, django_assert_max_num_queri
     for _ in range(number):
         AssignmentFactory(course=course)
     student, teacher = enter(key, course), enter(key, course, TEACHER)
-    with django_assert_max_num_queries(5):
+    with django_assert_max_num_queries(6):
         student.get("launch")
-    with django_assert_max_num_queries(9):
+    with django_assert_max_num_queries(10):
         teacher.get("launch")

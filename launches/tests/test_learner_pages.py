@@ -364,5 +364,5 @@ def test_statements_do_not_grow(client, key, course, person, number, django_asse
     for assignment in AssignmentFactory.create_batch(number, course=course):
         record_score(assignment, person, points=Decimal(1), actor=SYSTEM)
     dashboard(client, course)
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         dashboard(client, course)

@@ -1,4 +1,4 @@
-"""Launches of live sessions: by address, by what a link has opened before, by custom parameter, and by an assignment."""
+"""Launches of live sessions: by address, by what a link has opened before, by parameter, and by an assignment."""
 
 from uuid import uuid4
 
