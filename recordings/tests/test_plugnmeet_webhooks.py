@@ -94,7 +94,7 @@ def test_the_hexadecimal_of_the_servers_own_sample_is_not_the_hash():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"secret": "another-secret-of-32-characters"},
+        {"secret": "another-secret-of-more-than-32-characters"},
         {"iss": "someone"},
         {"iss": None},
         {"sha256": None},
