@@ -46,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/redirect":
             self.answer(302, b"x" * 1000, Location="/target", Set_Cookie="a=b")
         elif self.path == "/hang":
-            stopped.wait(10)
+            stopped.wait(60)
         elif self.path == "/trickle-body":
             self.send_response(200)
             self.send_header("Content-Length", "1000")
@@ -228,7 +228,7 @@ def test_compressed_bombs_are_cut(client, url):
 def test_slow_servers_do_not_hold_us(url, path):
     error, seconds = failed(OutboundClient(policy(read_timeout=0.4, total_timeout=0.6)), url + path)
     assert error.kind == "timeout"
-    assert seconds < 1.5
+    assert seconds < 10  # the server goes on for most of a minute
 
 
 def test_a_slow_request_leaves_the_next_one_its_time(url):
@@ -288,7 +288,7 @@ class TestTls:
         client = OutboundClient(policy(ca_bundle=str(certificate[0]), total_timeout=0.5))
         error, seconds = failed(client, f"https://localhost:{port}/trickle-headers")
         assert error.kind == "timeout"
-        assert seconds < 1.5
+        assert seconds < 10  # the server goes on for most of a minute
 
 
 # ------------------------------------------------------------------------------------------------------ policy
@@ -416,12 +416,14 @@ class TestNames:
         assert caught.value.kind == "dns"
 
     def test_slow_look_up(self, server, monkeypatch):
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: time.sleep(1) or [])
+        found = threading.Event()
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: found.wait(60) and [])
         started = time.monotonic()
         with pytest.raises(OutboundFailed) as caught:
             self.request(server)
         assert caught.value.kind == "dns"
-        assert time.monotonic() - started < 0.9
+        assert time.monotonic() - started < 10
+        found.set()
 
 
 @pytest.mark.parametrize(
