@@ -100,9 +100,8 @@ def reconcile(now: datetime | None = None, *, seconds: float = RUN_SECONDS) -> i
     now = now or timezone.now()
     deadline = time.monotonic() + seconds
     _end_orphans(now)
-    claimed = [
-        (server, questions) for server in _due(now) if _claim(server, now) and (questions := _questions(server, now))
-    ]
+    due = [(server, _questions(server, now)) for server in _due(now) if _claim(server, now)]
+    claimed = [(server, questions) for server, questions in due if questions]
     if not claimed:
         return 0
     executor = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="meeting-servers")
@@ -194,7 +193,7 @@ def write_down(server: MeetingServer, questions: Questions, answers: Answers) ->
     _write_unknown(server, answers.past)
     for meeting, report in answers.reports.items():
         _write_report(meeting, report)
-    asked = [one.meeting for one in (*questions.running, *questions.awaited)]
+    asked = [one.meeting for one in questions.running] + [one.meeting for one in questions.awaited]
     Meeting.objects.filter(pk__in=asked).update(reconciled_at=answers.asked_at)
     if answers.is_listed:
         take_over_list(server, answers.recordings, answers.asked_at)
