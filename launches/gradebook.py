@@ -11,7 +11,7 @@ from enum import StrEnum
 from functools import cached_property
 from uuid import UUID
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from courses.models import Assignment, Course, Enrolment, Submission
 from events.models import Delivery
@@ -169,9 +169,9 @@ def matching_columns(access: CourseAccess, columns: Sequence[Assignment], chosen
 
 def _newest(state: str) -> QuerySet[Delivery]:
     """The deliveries of a score's newest version in this state, for a subquery of scores."""
-    return Delivery.objects.filter(
-        kind=Delivery.Kind.GRADE, source_id=OuterRef("pk"), sequence=OuterRef("version"), state=state
-    )
+    # Not asked for their kind, which the score's id decides: a PostgreSQL that knows nothing of the table yet would
+    # take the index that begins with it, and read the whole of it for each score.
+    return Delivery.objects.filter(source_id=OuterRef("pk"), sequence=OuterRef("version"), state=state)
 
 
 def scores_seen(access: CourseAccess, people: Iterable[UUID] | None = None) -> QuerySet[Score]:
@@ -181,15 +181,16 @@ def scores_seen(access: CourseAccess, people: Iterable[UUID] | None = None) -> Q
 
 
 def counts(access: CourseAccess) -> Counts:
-    """Two statements."""
+    """Four statements, one for each number: a database plans these better than one for all."""
     students = students_seen(access).filter(Q(enrolment_state=Enrolment.State.ACTIVE))
     test_users = LmsAccount.objects.filter(person=OuterRef("pk"), is_test_user=True)
-    found = scores_seen(access).aggregate(
-        unreleased=Count("pk", filter=Q(graded=True, released=False)),
-        under_way=Count("pk", filter=Exists(_newest(Delivery.State.PENDING).filter(due_at__isnull=False))),
-        failed=Count("pk", filter=Exists(_newest(Delivery.State.FAILED))),
+    scores = scores_seen(access)
+    return Counts(
+        students=students.exclude(Exists(test_users)).count(),
+        unreleased=scores.filter(graded=True, released=False).count(),
+        under_way=scores.filter(Exists(_newest(Delivery.State.PENDING).filter(due_at__isnull=False))).count(),
+        failed=scores.filter(Exists(_newest(Delivery.State.FAILED))).count(),
     )
-    return Counts(students=students.exclude(Exists(test_users)).count(), **found)
 
 
 def rows_of(access: CourseAccess, people: Sequence[Person], columns: Sequence[Assignment]) -> list[Row]:

@@ -593,10 +593,10 @@ def test_statements_do_not_grow(key, assignment, people, assignments, role, djan
         visitor = {"teacher": teacher, "mentor": mentor}[role](key, assignment)
         client, address = visitor.client, visitor.url("launch-course-gradebook")
     # Who signed in directly costs a session, a user and a membership, a visit one look at its launch.
-    with django_assert_max_num_queries(15):
+    with django_assert_max_num_queries(17):
         page = client.get(address)
     assert len(names_in(page)) == min(people, 50)
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(18):
         assert names_in(client.get(address, {"filter": "failed"}))
     with django_assert_max_num_queries(10):
         assert client.get(watched(page)).status_code == 200
