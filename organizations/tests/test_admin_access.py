@@ -126,5 +126,5 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(django_assert_max_num
             continue
         with django_assert_max_num_queries(16):
             client.get(reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"))
-    with django_assert_max_num_queries(30):
+    with django_assert_max_num_queries(36):
         client.get(HOME)
