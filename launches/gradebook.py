@@ -198,9 +198,9 @@ def rows_of(access: CourseAccess, people: Sequence[Person], columns: Sequence[As
     by_id = {assignment.pk: assignment for assignment in columns}
     ids = [person.pk for person in people]
     scores: dict[tuple[UUID, UUID], Score] = {}
-    for score in Score.objects.filter(assignment__in=by_id, person__in=ids).defer("comment"):
-        score.assignment = by_id[score.assignment_id]
-        scores[score.person_id, score.assignment_id] = score
+    for found in Score.objects.filter(assignment__in=by_id, person__in=ids).defer("comment"):
+        found.assignment = by_id[found.assignment_id]
+        scores[found.person_id, found.assignment_id] = found
     submitted = {
         (person_id, assignment_id): at
         for person_id, assignment_id, at in Submission.objects.filter(

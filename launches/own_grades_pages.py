@@ -33,7 +33,11 @@ class OwnGrade(OwnPassage):
 
 def of_visit(request: HttpRequest, visit: Visit, course: Course) -> HttpResponse:
     """The visitor's own, in the frame."""
-    context = {"visit": visit, "layout": "frame.html", "back": reverse("launch", args=[visit.launch.id])}
+    context: dict[str, Any] = {
+        "visit": visit,
+        "layout": "frame.html",
+        "back": reverse("launch", args=[visit.launch.id]),
+    }
     pattern = reverse("launch-assignment", args=[visit.launch.id, _ANY])
     return _page(request, course, {visit.person.pk}, pattern, context)
 
@@ -41,7 +45,7 @@ def of_visit(request: HttpRequest, visit: Visit, course: Course) -> HttpResponse
 def of_learner(request: HttpRequest, learner: Learner) -> HttpResponse:
     """One's own, signed in directly."""
     course = learner.course
-    context = {"visit": None, "learner": learner, "course": course, "places": learner.places()}
+    context: dict[str, Any] = {"visit": None, "learner": learner, "course": course, "places": learner.places()}
     if not learner.people:
         return render(request, "launches/taught_in_lms.html", context)
     context |= {"layout": "site.html", "back": reverse("course-dashboard", args=[course.pk])}
