@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -53,7 +54,7 @@ def newer_version() -> Exists:
     return Exists(_newer_versions())
 
 
-def _due() -> QuerySet[Delivery]:
+def _due() -> QuerySet[Any]:
     """What is due and may be claimed, unless a `newer` version makes it needless."""
     under_way = Delivery.objects.filter(kind=OuterRef("kind"), target_id=OuterRef("target_id"), claim__isnull=False)
     # Scalar subqueries, since PostgreSQL turns NOT EXISTS into a join that may read the whole index of claims, dead

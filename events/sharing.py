@@ -15,7 +15,9 @@ from django.db.models.functions import Now
 from events.models import Delivery, SilentHost
 from events.silence import UNANSWERED_UNTIL_REST, Receiver
 
-# Receivers asked about in one claim, where more is due than can be claimed.
+# Where more is due than can be claimed, so many receivers share a claim, and the next ones the next; so many are asked
+# about at most, since all that is due for one may be waiting for what is under way.
+_RECEIVERS_AT_ONCE = 8
 _MOST_RECEIVERS = 40
 
 
@@ -76,7 +78,7 @@ class Traffic:
         return self.by_organization[receiver[0]], self.by_receiver[receiver]
 
 
-def next_ones(due: QuerySet[Delivery], limit: int, traffic: Traffic) -> tuple[list[UUID], list[UUID]]:
+def next_ones(due: QuerySet[Any], limit: int, traffic: Traffic) -> tuple[list[UUID], list[UUID]]:
     """Ids of at most `limit` of the due deliveries, never two of one target, the longest due of each receiver first;
     and those of them that a newer version has overtaken, which are not among the first.
 
@@ -120,8 +122,9 @@ def _shares(limit: int, traffic: Traffic) -> Iterator[tuple[Receiver, int]]:
     """The receivers that something is due for and that have room, and how many of theirs to look at."""
     due = [(receiver, since) for receiver, since in _receivers_with_due() if traffic.room_for(receiver)]
     due.sort(key=lambda one: (*traffic.load_of(one[0]), one[1]))
+    share = -(-limit // min(len(due), _RECEIVERS_AT_ONCE)) if due else 0
     for receiver, _ in due[:_MOST_RECEIVERS]:
-        yield receiver, min(-(-limit // len(due)), traffic.room_for(receiver))
+        yield receiver, min(share, traffic.room_for(receiver))
 
 
 # From the longest due delivery of one receiver to that of the next, by the index delivery_due_by_receiver: one step for
@@ -151,4 +154,4 @@ WHERE delivery.due_at <= {now}
 def _receivers_with_due() -> list[tuple[Receiver, datetime]]:
     now = "clock_timestamp()" if connection.vendor == "postgresql" else "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
     rows = Delivery.objects.raw(_RECEIVERS.format(now=now))
-    return [((row.organization_id, row.host), row.due_at) for row in rows]
+    return [((row.organization_id, row.host), row.due_at) for row in rows if row.due_at is not None]
