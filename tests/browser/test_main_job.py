@@ -5,10 +5,11 @@ import re
 import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
-from tests.browser.chromium import Browser, Cookies
+from tests.browser.chromium import Browser, Cookies, tool_frame
 from tests.browser.conftest import OpenBrowser
 from tests.browser.cookie_probe import CookieProbe
 from tests.browser.stack import Stack
+from tests.browser.test_pages import overflow, violations, widest
 from tests.browser.walks import grade_and_release, grade_in_table, release_in_table, submit, write_draft
 
 NOTES = "Notes on the Analytical Engine"
@@ -20,6 +21,32 @@ def gradebook_cell(browser: Browser, cell: str) -> str:
     page = browser.be("Alan")
     page.get_by_role("link", name="Gradebook").click()
     return page.locator(f"[data-cell='{cell}']").inner_text()
+
+
+def look_into_the_gradebook(page: Page, place: FrameLocator) -> None:
+    """The course's own gradebook in the frame: what it says, by mouse and by keyboard, and where it leads."""
+    place.get_by_role("navigation", name="Pages of this course").get_by_role("link", name="Gradebook").click()
+    expect(place.get_by_role("heading", name="Gradebook", exact=True)).to_be_visible()
+    row = place.get_by_role("row").filter(has=place.get_by_role("rowheader", name="Ada Lovelace"))
+    expect(row).to_contain_text("8.5")
+    expect(row).to_contain_text("in the LMS since")
+    expect(place.get_by_role("columnheader", name=NOTES)).to_be_visible()
+    frame = tool_frame(page)
+    found = violations(frame)
+    assert overflow(frame) <= 0, widest(frame)
+    # One cell takes the tab key, the arrow keys lead from there.
+    assert frame.locator("tbody td a:not([tabindex='-1'])").count() == 1
+    row.locator("td a").first.focus()
+    page.keyboard.press("ArrowRight")
+    assert frame.evaluate("document.activeElement.closest('td').cellIndex") == 2
+    page.keyboard.press("Home")
+    assert frame.evaluate("document.activeElement.textContent") == "Ada Lovelace"
+    page.keyboard.press("Enter")
+    expect(place.get_by_role("heading", name="Ada Lovelace")).to_be_visible()
+    place.get_by_text(re.compile(r"History \(\d+\)")).first.click()
+    expect(place.get_by_text("Alan Turing").first).to_be_visible()
+    found += violations(tool_frame(page))
+    assert not found, "\n".join(found)
 
 
 def test_from_launch_to_gradebook(browse: OpenBrowser, stack: Stack) -> None:
@@ -49,6 +76,7 @@ def test_from_launch_to_gradebook(browse: OpenBrowser, stack: Stack) -> None:
     grade = stack.wait_for_grade("ada", "notes", 0.85)
     assert (grade["points"], grade["maximum"], len(grade["history"])) == (8.5, 10, 1)
     expect(table.get_by_role("row").filter(has_text="Ada Lovelace")).to_contain_text("In the LMS", ignore_case=True)
+    look_into_the_gradebook(alan, table)
     assert "8.5" in gradebook_cell(browser, "ada/notes")
     assert "85 %" in gradebook_cell(browser, "ada/notes")
 
