@@ -133,7 +133,7 @@ def _claimed(pk: UUID) -> Mail | None:
     mine = Mail.objects.filter(Q(claimed_until=None) | Q(claimed_until__lte=now), pk=pk, due_at__lte=now)
     if not mine.update(claimed_until=now + LEASE, attempts=F("attempts") + 1):
         return None
-    return Mail.objects.get(pk=pk)
+    return Mail.objects.select_related("organization").get(pk=pk)
 
 
 def _is_so(mail: Mail) -> bool:
@@ -143,7 +143,8 @@ def _is_so(mail: Mail) -> bool:
         return endpoints.filter(enabled=True, failing_since__isnull=False).exists()
     if mail.kind == Mail.Kind.WEBHOOK_DISABLED:
         return endpoints.filter(enabled=False).exclude(disabled_reason="").exists()
-    return True
+    # Switched off for everybody since.
+    return mail.organization.grade_digest
 
 
 def _put_off(mail: Mail, reason: str) -> None:

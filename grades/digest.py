@@ -63,14 +63,24 @@ class Receiver:
 
 
 def write_due_digests() -> int:
-    """Writes the digest of every organization whose day has come to it. Returns how many were written."""
+    """Writes the digest of every organization whose day has come to it. Returns how many were written.
+
+    What goes wrong for one keeps no other from its own: it is raised when all have had their turn.
+    """
     now = timezone.now()
     rows = Organization.objects.filter(enabled=True, grade_digest=True).annotate(last_day=Max("grade_digests__day"))
     written = 0
+    errors: list[Exception] = []
     for organization in rows.iterator(chunk_size=500):
-        local = now.astimezone(ZoneInfo(organization.time_zone))
-        if local.hour >= HOUR and (organization.last_day is None or organization.last_day < local.date()):
-            written += write_digest(organization, local.date(), now) is not None
+        try:
+            local = now.astimezone(ZoneInfo(organization.time_zone))
+            if local.hour >= HOUR and (organization.last_day is None or organization.last_day < local.date()):
+                written += write_digest(organization, local.date(), now) is not None
+        except Exception as error:
+            logger.exception("digest_not_written", organization_id=str(organization.pk))
+            errors.append(error)
+    if errors:
+        raise errors[0]
     return written
 
 

@@ -8,7 +8,9 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core import signing
+from django.db import transaction
 
+from events.models import Mail
 from organizations.models import Membership, Organization, Person
 
 _SALT = "grades.digest"
@@ -36,9 +38,15 @@ class FoundSwitch:
         return self.row.grade_digest
 
     def turn(self, on: bool) -> None:
-        """Switches the digest on or off for this receiver."""
-        self.row.grade_digest = on
-        self.row.save(update_fields=["grade_digest"])
+        """Switches the digest on or off for this receiver; one that has not left yet does not leave any more."""
+        with transaction.atomic():
+            self.row.grade_digest = on
+            self.row.save(update_fields=["grade_digest"])
+            if not on:
+                kind = "member" if isinstance(self.row, Membership) else "person"
+                Mail.objects.filter(
+                    organization=self.organization, stop_url=switch_url(DigestSwitch(kind, self.row.pk)), sent_at=None
+                ).delete()
 
 
 def _signer() -> signing.Signer:

@@ -4,6 +4,7 @@ import threading
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfoNotFoundError
 
 import pytest
 import time_machine
@@ -15,6 +16,7 @@ from events.log import EventType
 from events.mails import send_due_mails
 from events.models import Delivery, Event, Mail
 from grades.digest import write_digest, write_due_digests
+from grades.digest_switch import DigestSwitch, switch_of, switch_token
 from grades.models import GradeDigest
 from grades.tasks import write_digests
 from lti_platform.celery import app
@@ -306,6 +308,36 @@ def test_what_cannot_be_written_leaves_no_row_behind(organization, course, monke
             write_digests()
     assert not GradeDigest.objects.exists()
     assert at(NOON) == 1
+    assert receivers() == ["owner@acme.example"]
+
+
+def test_what_goes_wrong_for_one_organization_keeps_no_other_waiting(organization, course):
+    fails(course, NOON - timedelta(hours=1))
+    for name in ("First", "Last"):
+        OrganizationFactory(name=name, time_zone="No/Where")
+    with pytest.raises(ZoneInfoNotFoundError):
+        at(NOON)
+    with time_machine.travel(NOON, tick=False):
+        send_due_mails()
+    assert receivers() == ["owner@acme.example"]
+
+
+def test_one_that_has_not_left_when_it_is_switched_off_does_not_leave(organization, course):
+    fails(course, NOON - timedelta(hours=1))
+    other: Any = MembershipFactory(organization=organization, user__email="other@acme.example")
+    with time_machine.travel(NOON, tick=False):
+        write_due_digests()
+        found = switch_of(switch_token(DigestSwitch("member", other.pk)))
+        assert found is not None
+        found.turn(False)
+        send_due_mails()
+    assert receivers() == ["owner@acme.example"]
+    fails(course, NOON + timedelta(hours=1))
+    with time_machine.travel(NOON + timedelta(days=1), tick=False):
+        write_due_digests()
+        organization.grade_digest = False
+        organization.save()
+        assert send_due_mails().unneeded == 1
     assert receivers() == ["owner@acme.example"]
 
 
