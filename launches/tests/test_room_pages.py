@@ -315,6 +315,7 @@ def test_a_recording_is_played_from_its_server(key, room, recordings, loopback):
         assert answer.status_code == 302
         assert answer["Location"] == f"{server.url}/download/recording/one-time"
         assert "no-store" in answer["Cache-Control"]
+    MeetingServer.objects.update(url="http://127.0.0.1:9")
     answer = student.get("launch-course-room-file", room.pk, play.pk)
     assert answer.status_code == 502
     assert "Try again" in text_of(answer)
