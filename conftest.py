@@ -3,6 +3,7 @@
 import pytest
 from django.core.cache import cache
 
+import tests.emptying  # noqa: F401 - quicker than Django's
 from organizations.shared_cache import key_sets, platform_tokens
 from tests.queue import memory_queue
 

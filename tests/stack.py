@@ -154,10 +154,39 @@ def _migrated_file() -> Path:
     return folder / "migrated.sqlite3"
 
 
-def _migrate(stack: Stack, url: str) -> None:
-    """Makes the tables; of an SQLite file only once in this test process, since then it is copied."""
+@cache
+def _migrated_template(server: str) -> str:
+    """The name of a database that this test process keeps migrated on that PostgreSQL server, for others to be copies
+    of; migrated by the first stack that needs one."""
+    name = f"stack_template_{os.getpid()}_{time.time_ns()}"
+
+    def drop() -> None:
+        _execute(server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    _execute(server, f'CREATE DATABASE "{name}"')
+    atexit.register(drop)
+    stack = Stack(Path(tempfile.gettempdir()), urlunsplit(urlsplit(server)._replace(path=f"/{name}")))
+    stack.manage("migrate", "--verbosity", "0")
+    return name
+
+
+def _execute(server: str, *statements: str) -> None:
+    """Runs statements, each by itself, in the server's own database."""
+    admin = psycopg2.connect(urlunsplit(urlsplit(server)._replace(scheme="postgresql", path="/postgres", query="")))
+    try:
+        admin.autocommit = True
+        for statement in statements:
+            admin.cursor().execute(statement)
+    finally:
+        admin.close()
+
+
+def migrate(stack: Stack, url: str) -> None:
+    """Makes the tables of an empty database that nobody uses yet: once in this test process, then by copying."""
     if not url.startswith("sqlite:///"):
-        stack.manage("migrate", "--verbosity", "0")
+        template = _migrated_template(urlunsplit(urlsplit(url)._replace(path="")))
+        name = urlsplit(url).path[1:]
+        _execute(url, f'DROP DATABASE "{name}" WITH (FORCE)', f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return
     own, kept = Path(url.removeprefix("sqlite:///")), _migrated_file()
     if kept.exists():
@@ -173,7 +202,7 @@ def running_stack(tmp_path: Path, **environment: str) -> Iterator[Stack]:
     with database(tmp_path) as url:
         stack = Stack(tmp_path, url, **environment)
         try:
-            _migrate(stack, url)
+            migrate(stack, url)
             yield stack
         finally:
             stack.stop()
