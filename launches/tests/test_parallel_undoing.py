@@ -8,7 +8,7 @@ from django.test import Client
 
 from courses.copying import CopyNotUndoneError, copy_course, undo_copy
 from courses.models import Course, LmsCourse, ResourceLink
-from events.log import SYSTEM
+from events.log import SYSTEM, Actor
 from launches import arrival, course_question, mapping
 from tests.factories import AssignmentFactory, LmsCourseFactory, ResourceLinkFactory
 from tests.launching import STUDENT, TEACHER, launch
@@ -39,7 +39,7 @@ def undone_during(monkeypatch, copied):
 
         def undo():
             try:
-                undo_copy(Course.objects.get(pk=copied.pk), SYSTEM)
+                undo_copy(Course.objects.get(pk=copied.pk), Actor("user"))
             except CopyNotUndoneError as error:
                 return str(error)
             finally:
