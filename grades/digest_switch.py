@@ -43,10 +43,9 @@ class FoundSwitch:
             self.row.grade_digest = on
             self.row.save(update_fields=["grade_digest"])
             if not on:
-                kind = "member" if isinstance(self.row, Membership) else "person"
-                Mail.objects.filter(
-                    organization=self.organization, stop_url=switch_url(DigestSwitch(kind, self.row.pk)), sent_at=None
-                ).delete()
+                mine = DigestSwitch("member" if isinstance(self.row, Membership) else "person", self.row.pk)
+                waiting = Mail.objects.filter(organization=self.organization, sent_at=None)
+                waiting.filter(stop_url=switch_url(mine)).delete()
 
 
 def _signer() -> signing.Signer:
