@@ -6,7 +6,7 @@ import pytest
 
 from tests.stack import running_stack
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("parallel")]
 
 SCENES = (
     "a_hundred_launches",

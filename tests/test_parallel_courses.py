@@ -17,7 +17,7 @@ from lti.v1p1.oauth1 import sign_form
 from tests.launching import STUDENT, TEACHER
 from tests.stack import Stack, running_stack
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("parallel")]
 
 KEY, SECRET = "courses-key", "courses-secret-long-enough"
 DOCUMENT = {

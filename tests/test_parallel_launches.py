@@ -11,7 +11,7 @@ from lti.v1p1.oauth1 import sign_form
 from tests.launching import STUDENT
 from tests.stack import Stack, running_stack
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("parallel")]
 
 KEY, SECRET = "parallel-key", "parallel-secret-long-enough"
 DOCUMENT = {

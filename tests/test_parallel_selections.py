@@ -16,7 +16,7 @@ from lti.v1p1.oauth1 import sign_form
 from tests.choosing import CONTENT_ITEM
 from tests.stack import Stack, running_stack
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("parallel")]
 
 KEY, SECRET = "picker-key", "picker-secret-long-enough"
 DOCUMENT = {

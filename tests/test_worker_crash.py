@@ -18,7 +18,7 @@ from tests.launching import STUDENT
 from tests.loopback import serve_gradebook
 from tests.stack import Stack, database, free_port, running_stack
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("crash")]
 
 PEOPLE = 500
 KEY, SECRET = "crash-key", "crash-secret-long-enough"
