@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -62,13 +62,15 @@ def receive(server: MeetingServer, headers: Mapping[str, str], body: bytes) -> b
         payload=_kept(message),
         sent_at=message.sent_at,
     )
-    with transaction.atomic():
-        MeetingWebhook.objects.bulk_create([row], ignore_conflicts=True)
-        # With ignored conflicts, no database says whether the row went in.
-        is_new = MeetingWebhook.objects.filter(pk=row.pk).exists()
-        if is_new:
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
             wake(PROCESS_WEBHOOKS)
-    return is_new
+    except IntegrityError:
+        if not MeetingWebhook.objects.filter(server=server, event_id=row.event_id).exists():
+            raise
+        return False
+    return True
 
 
 def process_webhooks(*, limit: int = 100_000) -> int:
