@@ -24,7 +24,7 @@ from launches.searching import typed_search
 from launches.student_pages import StudentWork, student_work
 from recordings import attendance, library, sessions
 from recordings.models import AttendanceGrading, Meeting, MeetingServer, Recording
-from recordings.sessions import RoomState, SessionError, Standing
+from recordings.sessions import RoomState, SessionError
 
 RECORDINGS_PER_PAGE = 20
 MEETINGS_PER_PAGE = 20
@@ -37,19 +37,15 @@ _JSON = "application/json"
 class Live:
     """How the room stands, for a page that asks again and again: `seen` is another text once anything has changed.
 
-    `names` are of those present whom this person may see, `others` how many more there are.
+    `names` are of those present whom this person may see, `others` how many more there are. `listed` is another text
+    once there is another recording or session than the page below shows.
     """
 
     state: RoomState
     names: tuple[str, ...]
     others: int
     seen: str
-
-    @property
-    def why_not(self) -> str:
-        """Which of the page's sentences says why nobody can enter: the state's name, or ""."""
-        refused = self.state.standing not in (Standing.WAITING, Standing.RUNNING)
-        return self.state.standing.value if refused else ""
+    listed: str
 
 
 def _live(access: RoomAccess) -> Live:
@@ -65,11 +61,13 @@ def _live(access: RoomAccess) -> Live:
             names = [one.name for one in there if one.is_in]
     shown = tuple(names[:NAMES_SHOWN])
     refusal = state.refusal.code if state.refusal is not None else ""
-    all_of_it = (state.standing.value, refusal, state.meeting and str(state.meeting.pk), shown, state.count)
-    if not access.is_staff:
-        all_of_it += (library.recordings_of(access.room, access.viewer).count(),)
+    counted = [library.recordings_of(access.room, access.viewer).count()]
+    if access.is_staff:
+        counted.append(Meeting.objects.filter(room=access.room).count())
+    listed = "-".join(str(one) for one in counted)
+    all_of_it = (state.standing.value, refusal, state.meeting and str(state.meeting.pk), shown, state.count, listed)
     digest = hashlib.sha256(repr(all_of_it).encode()).hexdigest()[:16]
-    return Live(state, shown, state.count - len(shown), digest)
+    return Live(state, shown, state.count - len(shown), digest, listed)
 
 
 def room_page(
@@ -119,6 +117,7 @@ def _for_staff(request: HttpRequest, access: RoomAccess, state: RoomState) -> di
         Meeting.objects.filter(room=access.room)
         .select_related("started_by")
         .annotate(people=Count("attendances", filter=Q(attendances__joined_at__isnull=False)))
+        .order_by("-started_at", "-id")
     )
     # What a running session was started with counts, and not what the next one would be.
     refused = state.meeting.refused if state.meeting else [one.as_json() for one in resolved.refused]
@@ -175,7 +174,9 @@ def live(request: HttpRequest, access: RoomAccess) -> HttpResponse:
     now = _live(access)
     if request.GET.get("seen") == now.seen:
         return HttpResponse(status=204)
-    return render(request, "launches/room_live.html", _context(access) | {"live": now})
+    listed = request.GET.get("listed", "")[:40]
+    context = {"live": now, "listed": listed, "is_outdated": listed != now.listed}
+    return render(request, "launches/room_live.html", _context(access) | context)
 
 
 @require_POST

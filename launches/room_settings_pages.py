@@ -36,7 +36,8 @@ GROUPS = (
 class SettingField:
     """One field of the form. `value` is the text in it, "" for "as the organization has it", which `otherwise` says.
 
-    `kind`: switch, number, moment, words or line. `fixed`: the value that the organization has fixed, in words.
+    `kind`: switch, number, moment, words or line. `fixed`: the value that the organization has fixed, in words;
+    `limit`: the most that it allows.
     """
 
     name: str
@@ -47,6 +48,7 @@ class SettingField:
     value: str
     otherwise: str
     fixed: str = ""
+    limit: str = ""
     errors: list[str] = field(default_factory=list)
 
 
@@ -89,6 +91,7 @@ def _fields(access: RoomAccess, stored: Mapping[str, Any]) -> dict[str, SettingF
         kind = {bool: "switch", int: "number", str: "line"}.get(type(default), "moment")
         forced = name in (policy.get("forced") or {}) and without.sources[name] == "forced"
         otherwise = getattr(without.settings, name)
+        in_force = _moment(otherwise) if isinstance(otherwise, datetime) else in_words(name, otherwise)
         found[name] = SettingField(
             name,
             wording.label,
@@ -96,12 +99,16 @@ def _fields(access: RoomAccess, stored: Mapping[str, Any]) -> dict[str, SettingF
             wording.unit,
             "words" if name == "welcome_message" else kind,
             "" if value is None else _as_typed(value),
-            _moment(otherwise) if isinstance(otherwise, datetime) else in_words(name, otherwise),
-            fixed=(_moment(otherwise) if isinstance(otherwise, datetime) else in_words(name, otherwise))
-            if forced
-            else "",
+            in_force,
+            fixed=in_force if forced else "",
+            limit=_limit(policy, name, wording.unit),
         )
     return found
+
+
+def _limit(policy: Mapping[str, Any], name: str, unit: str) -> str:
+    limit = policy.get({"room_duration": "max_duration", "max_participants": "max_participants"}.get(name, ""))
+    return f"{limit} {unit}" if isinstance(limit, int) and limit > 0 else ""
 
 
 def _as_typed(value: Any) -> str:

@@ -149,14 +149,22 @@ def test_a_room_that_is_off_or_without_a_server_says_so(key, room):
 def test_the_page_notices_by_itself(key, room):
     student = enter(key, room)
     page = student.get("launch").content.decode()
-    seen = page.partition("?seen=")[2].partition('"')[0]
+    asked = page.partition("/live?")[2].partition('"')[0].replace("&amp;", "&")
+    seen = asked.partition("seen=")[2].partition("&")[0]
+    listed = asked.partition("listed=")[2]
     url = student.url("launch-course-room-live", room.pk)
-    assert student.client.get(url, {"seen": seen}).status_code == 204
+    asked = {"seen": seen, "listed": listed}
+    assert student.client.get(url, asked).status_code == 204
     MeetingFactory(room=room)
-    answer = student.client.get(url, {"seen": seen})
+    answer = student.client.get(url, asked)
     assert answer.status_code == 200
     assert "Join now" in text_of(answer)
     assert answer.content.decode().lstrip().startswith("<section")
+    assert "something new" not in text_of(answer)
+    RecordingFactory(room=room)
+    assert "something new" not in text_of(student.client.get(url, asked))
+    Recording.objects.update(published=True)
+    assert "There is something new below" in text_of(student.client.get(url, asked))
 
 
 # The way in
@@ -393,12 +401,17 @@ def test_what_the_server_did_otherwise_is_shown(key, room):
 
 def test_a_teacher_sets_what_the_organization_leaves_open(key, room):
     organization = room.course.organization
-    organization.meeting_policy = {"forced": {"allow_polls": False}, "defaults": {"mute_on_start": True}}
+    organization.meeting_policy = {
+        "forced": {"allow_polls": False},
+        "defaults": {"mute_on_start": True},
+        "max_duration": 90,
+    }
     organization.save()
     teacher = enter(key, room, TEACHER)
     page = teacher.get("launch-course-room-settings", room.pk)
     assert "off fixed by your organization" in text_of(page)
     assert "As your organization has it (on)" in text_of(page)
+    assert "Your organization allows 90 minutes at most." in text_of(page)
     seen = page.content.decode().partition('name="seen" value="')[2].partition('"')[0]
     typed = {
         "seen": seen,
@@ -546,7 +559,7 @@ def test_statements_do_not_grow(key, room, number, django_assert_max_num_queries
     running = MeetingFactory(room=room)
     for person in people:
         attended(running, person, left_at=None)
-    with django_assert_max_num_queries(15):
+    with django_assert_max_num_queries(16):
         teacher.get("launch")
     with django_assert_max_num_queries(12):
         student.get("launch")
