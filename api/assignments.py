@@ -19,10 +19,10 @@ from api.schemas.courses import (
     assignment_urls_out,
 )
 from courses.cartridge import export_cartridge
-from courses.definitions import AssignmentDefinition, change_assignment, make_assignment
 from courses.exports import CSV_TYPE, as_csv, as_download, download_name, urls_of
 from courses.models import Assignment, Course
 from lti.cartridge import CartridgeVersion
+from recordings.definitions import AssignmentDefinition, change_assignment, make_assignment
 
 router = Router()
 CONFLICT = {"x-problems": [409]}
@@ -31,7 +31,7 @@ _CSV = "course,module,assignment,points,url,constant_url\r\nIntroduction,Week 1,
 
 
 def _assignments(request: HttpRequest) -> QuerySet[Assignment]:
-    return own(request, Assignment.objects.select_related("course", "module"))
+    return own(request, Assignment.objects.select_related("course", "module", "attendance_grading__room"))
 
 
 @router.get("/courses/{course_id}/assignments", response=Page[AssignmentOut], summary="List a course's assignments")

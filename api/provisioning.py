@@ -10,7 +10,6 @@ from django.db import IntegrityError, transaction
 
 from api.schemas.courses import assignment_out, course_out
 from api.schemas.provision import (
-    AssignmentEntry,
     CourseAnswer,
     CourseEntry,
     InstallationAnswer,
@@ -19,6 +18,8 @@ from api.schemas.provision import (
     InviteEntry,
     KeyAnswer,
     KeyEntry,
+    MeetingServerAnswer,
+    MeetingServerEntry,
     MemberAnswer,
     MemberEntry,
     OrganizationAnswer,
@@ -27,6 +28,7 @@ from api.schemas.provision import (
     ProvisionFile,
     RegistrationAnswer,
     RegistrationEntry,
+    RoomAnswer,
     SettingsAnswer,
     SettingsEntry,
     TokenAnswer,
@@ -34,14 +36,7 @@ from api.schemas.provision import (
     WebhookAnswer,
     WebhookEntry,
 )
-from courses.definitions import (
-    DefinitionError,
-    change_assignment,
-    change_course,
-    make_assignment,
-    make_course,
-    put_in_order,
-)
+from courses.definitions import DefinitionError, change_course, make_course, put_in_order
 from courses.models import Assignment, Course
 from events.endpoints import EndpointError, change_endpoint, make_endpoint, rotate_secret
 from events.log import SYSTEM
@@ -72,6 +67,19 @@ from organizations.registrations import (
     make_registration,
 )
 from organizations.signals import secret_reset
+from recordings.addresses import room_url
+from recordings.connecting import ServerError, change_server, make_server
+from recordings.definitions import (
+    AssignmentDefinition,
+    RoomDefinition,
+    change_assignment,
+    change_room,
+    make_assignment,
+    make_room,
+)
+from recordings.models import MeetingServer, Room
+from recordings.room_settings import policy_problems
+from recordings.sessions import webhook_url
 
 TAKEN = "is taken: choose another one"
 
@@ -137,7 +145,7 @@ def _refuse_repetition(path: str, values: Sequence[tuple[str, str | None]]) -> N
 
 def _organization(entry: OrganizationEntry, path: str) -> OrganizationAnswer:
     organization, _ = Organization.objects.get_or_create(slug=entry.slug, defaults={"name": entry.name or entry.slug})
-    changed = _settings(organization, entry.settings)
+    changed = _settings(organization, entry.settings, f"{path}.settings")
     for name in sorted({"name", "enabled"} & entry.model_fields_set):
         if getattr(organization, name) != getattr(entry, name):
             setattr(organization, name, getattr(entry, name))
@@ -152,6 +160,7 @@ def _organization(entry: OrganizationEntry, path: str) -> OrganizationAnswer:
             raise ProvisionError(f"{path}.teachers[{index}].email", "is among the owners: a member has one role")
     _refuse_repetition(f"{path}.installations", [("name", one.name) for one in entry.installations])
     _refuse_repetition(f"{path}.invites", [("name", one.name) for one in entry.invites])
+    _refuse_repetition(f"{path}.meeting_servers", [("name", one.name) for one in entry.meeting_servers])
     _refuse_repetition(f"{path}.webhooks", [("url", one.url) for one in entry.webhooks])
     _refuse_repetition(f"{path}.api_tokens", [("name", one.name) for one in entry.api_tokens])
     _refuse_repetition(f"{path}.courses", [("code", one.code) for one in entry.courses])
@@ -180,6 +189,10 @@ def _organization(entry: OrganizationEntry, path: str) -> OrganizationAnswer:
             _installation(organization, one, f"{path}.installations[{index}]")
             for index, one in enumerate(entry.installations)
         ],
+        meeting_servers=[
+            _meeting_server(organization, one, f"{path}.meeting_servers[{index}]")
+            for index, one in enumerate(entry.meeting_servers)
+        ],
         webhooks=[_webhook(organization, one, f"{path}.webhooks[{index}]") for index, one in enumerate(entry.webhooks)],
         api_tokens=[
             _api_token(organization, one, f"{path}.api_tokens[{index}]") for index, one in enumerate(entry.api_tokens)
@@ -189,7 +202,7 @@ def _organization(entry: OrganizationEntry, path: str) -> OrganizationAnswer:
     )
 
 
-def _settings(organization: Organization, entry: SettingsEntry) -> list[str]:
+def _settings(organization: Organization, entry: SettingsEntry, path: str) -> list[str]:
     changed = []
     for name in sorted({"launch_log_days", "time_zone", "grade_digest"} & entry.model_fields_set):
         if getattr(organization, name) != getattr(entry, name):
@@ -204,6 +217,8 @@ def _settings(organization: Organization, entry: SettingsEntry) -> list[str]:
     if entry.meeting_policy is not None:
         given = entry.meeting_policy.model_dump(exclude_unset=True)
         policy = {name: value for name, value in {**organization.meeting_policy, **given}.items() if value is not None}
+        for problem in policy_problems(policy):
+            raise ProvisionError(f"{path}.meeting_policy", f"{problem.name} {problem.reason}")
         if policy != organization.meeting_policy:
             organization.meeting_policy = policy
             changed.append("meeting_policy")
@@ -376,6 +391,35 @@ def _replace_secret(key: LtiKey, secret: str) -> None:
     secret_reset.send(LtiKey, key=key, actor=None, overlap_seconds=0)
 
 
+def _meeting_server(organization: Organization, entry: MeetingServerEntry, path: str) -> MeetingServerAnswer:
+    server = MeetingServer.objects.filter(organization=organization, name=entry.name).first()
+    named = entry.model_fields_set - {"name", "default"}
+    # An address or key that is empty in the file is one that is left out.
+    values = {name: value for name in sorted(named) if (value := getattr(entry, name)) is not None}
+    try:
+        if server is None:
+            for name in ("url", "api_key", "api_secret"):
+                if name not in values:
+                    raise ProvisionError(f"{path}.{name}", "is required for a meeting server that is new")
+            server = make_server(organization, name=entry.name, is_default=entry.default, **values)
+        else:
+            server.organization = organization
+            is_default = entry.default if "default" in entry.model_fields_set else None
+            server = change_server(server, is_default=is_default, **values)
+    except ServerError as error:
+        raise ProvisionError(f"{path}.{error.field}", error.message) from error
+    return MeetingServerAnswer(
+        id=server.id,
+        name=server.name,
+        kind=server.kind,
+        url=server.url,
+        api_key=server.api_key,
+        enabled=server.enabled,
+        default=server.is_default,
+        webhook_url=webhook_url(server),
+    )
+
+
 def _webhook(organization: Organization, entry: WebhookEntry, path: str) -> WebhookAnswer:
     endpoint = organization.webhook_endpoints.filter(url=entry.url).first()
     made = endpoint is None
@@ -430,17 +474,42 @@ def _course(organization: Organization, entry: CourseEntry, path: str) -> Course
         course = make_course(organization, entry) if course is None else change_course(course, entry, actor=SYSTEM)
     except DefinitionError as error:
         raise ProvisionError(f"{path}.{error.field}", error.message) from error
+    _refuse_repetition(f"{path}.rooms", [("slug", one.slug) for one in entry.rooms])
     _refuse_repetition(f"{path}.assignments", [("slug", one.slug) for one in entry.assignments])
+    rooms = [_room(course, one, f"{path}.rooms[{index}]") for index, one in enumerate(entry.rooms)]
+    put_in_order(rooms)
     assignments = [
         _assignment(course, one, f"{path}.assignments[{index}]") for index, one in enumerate(entry.assignments)
     ]
     put_in_order(assignments)
     return CourseAnswer(
-        **course_out(course).model_dump(), assignments=[assignment_out(assignment) for assignment in assignments]
+        **course_out(course).model_dump(),
+        rooms=[_room_answer(room) for room in rooms],
+        assignments=[assignment_out(assignment) for assignment in assignments],
     )
 
 
-def _assignment(course: Course, entry: AssignmentEntry, path: str) -> Assignment:
+def _room(course: Course, entry: RoomDefinition, path: str) -> Room:
+    room = Room.objects.filter(course=course, slug=entry.slug).first()
+    try:
+        return make_room(course, entry) if room is None else change_room(room, entry)
+    except DefinitionError as error:
+        raise ProvisionError(f"{path}.{error.field}", error.message) from error
+
+
+def _room_answer(room: Room) -> RoomAnswer:
+    return RoomAnswer(
+        id=room.id,
+        slug=room.slug,
+        title=room.title,
+        meeting_server=room.server.name if room.server else None,
+        settings=room.settings,
+        enabled=room.enabled,
+        url=room_url(room),
+    )
+
+
+def _assignment(course: Course, entry: AssignmentDefinition, path: str) -> Assignment:
     assignment = Assignment.objects.filter(course=course, slug=entry.slug).select_related("course", "module").first()
     try:
         return make_assignment(course, entry) if assignment is None else change_assignment(assignment, entry)

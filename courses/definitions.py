@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from django.db import IntegrityError, transaction
 from django.db.models import Max
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from courses.course_settings import note_changed_settings
 from courses.models import IFRAME_SIZE, Assignment, Course, Module
@@ -24,12 +24,6 @@ Slug = Annotated[
 ]
 Policy = Literal["GRADE_RELEASE", "ALWAYS", "CHANGED"]
 FrameSize = Annotated[int, Field(strict=True, ge=IFRAME_SIZE[0], le=IFRAME_SIZE[1])]
-
-
-def _available_kind(kind: str) -> str:
-    if kind == "room":
-        raise ValueError("live sessions are not available yet: use page or link")
-    return kind
 
 
 class DefinitionError(ValueError):
@@ -114,8 +108,10 @@ class AssignmentSettings(Input):
 
     title: Line = Field(default="", description="Left out in a new assignment: its slug.", validate_default=False)
     module: Line | None = Field(default=None, description="The name of its module; made when the course has none such.")
-    kind: Annotated[Literal["page", "link", "room"], AfterValidator(_available_kind)] = Field(
-        default="page", description="`page`: a text that students answer; `link`: handed off to a content application."
+    kind: Literal["page", "link", "room"] = Field(
+        default="page",
+        description="`page`: a text that students answer; `link`: handed off to a content application; `room`: a live "
+        "session.",
     )
     points_possible: Points = Field(default=100, validate_default=True)
     body: Text | None = Field(default=None, description="Markdown.")
@@ -204,8 +200,11 @@ def change_assignment(assignment: Assignment, settings: AssignmentSettings, *, s
     return assignment
 
 
-def put_in_order(rows: Sequence[Assignment | Module]) -> None:
-    """Makes the rows follow each other as given, within the places that they hold among all others."""
+def put_in_order(rows: Sequence[Any]) -> None:
+    """Makes the rows follow each other as given, within the places that they hold among all others.
+
+    Modules, assignments or rooms of one course: what has a `position`.
+    """
     places = sorted(row.position for row in rows)
     for index in range(1, len(places)):
         places[index] = max(places[index], places[index - 1] + 1)
@@ -279,9 +278,11 @@ def _check(assignment: Assignment, settings: AssignmentSettings) -> list[str]:
     followed = []
     if assignment.kind == Assignment.Kind.LINK and not assignment.content_url:
         raise DefinitionError("content_url", "an assignment of kind link needs a content_url")
-    if assignment.kind == Assignment.Kind.PAGE and assignment.content_url:
+    if assignment.kind != Assignment.Kind.LINK and assignment.content_url:
         if settings.content_url:
-            raise DefinitionError("content_url", "an assignment of kind page has no content_url: use kind link")
+            raise DefinitionError(
+                "content_url", f"an assignment of kind {assignment.kind} has no content_url: use kind link"
+            )
         assignment.content_url = ""
         followed.append("content_url")
     if assignment.opens_at and assignment.closes_at and assignment.closes_at <= assignment.opens_at:

@@ -8,10 +8,12 @@ from pydantic.config import JsonDict
 
 from api.schemas.values import Number
 from courses.addresses import assignment_url, constant_url, enroll_url
-from courses.definitions import AssignmentSettings, Code, CourseSettings, Slug, as_a_change
+from courses.definitions import Code, CourseSettings, Slug, as_a_change
 from courses.exports import AssignmentUrls
 from courses.models import Assignment, Course
 from organizations.input_types import Input, Line
+from recordings.definitions import AssignmentSettings, grading_of
+from recordings.models import AttendanceGrading
 
 _COURSE: JsonDict = {
     "id": "0197f3a0-0000-7000-8000-000000000001",
@@ -43,6 +45,8 @@ _ASSIGNMENT: JsonDict = {
     "points_possible": 10.0,
     "body": "Write **three** sentences about yourself.",
     "content_url": None,
+    "room": None,
+    "attendance": None,
     "send_grade": "ALWAYS",
     "enabled": True,
     "opens_at": None,
@@ -85,6 +89,15 @@ class CourseOut(BaseModel):
     enroll_url: str = Field(description="Enrols in the course and opens its dashboard.")
 
 
+class AttendanceOut(BaseModel):
+    """How attendance becomes the score of an assignment of kind `room`."""
+
+    measure: str
+    required: Number
+    proportional: bool
+    span: str
+
+
 class AssignmentOut(BaseModel):
     """An assignment with its settings and the URLs that an LMS is given."""
 
@@ -99,6 +112,8 @@ class AssignmentOut(BaseModel):
     points_possible: Number
     body: str
     content_url: str | None
+    room: str | None = Field(description="The slug of its room; null for an assignment of another kind.")
+    attendance: AttendanceOut | None
     send_grade: str | None
     enabled: bool
     opens_at: datetime | None
@@ -191,7 +206,8 @@ def course_out(course: Course) -> CourseOut:
 
 
 def assignment_out(assignment: Assignment) -> AssignmentOut:
-    """The assignment; its module should be loaded with it."""
+    """The assignment; its module and its room should be loaded with it."""
+    grading = grading_of(assignment)
     return AssignmentOut(
         id=assignment.id,
         course=assignment.course_id,
@@ -202,6 +218,8 @@ def assignment_out(assignment: Assignment) -> AssignmentOut:
         points_possible=assignment.points_possible,
         body=assignment.body,
         content_url=assignment.content_url or None,
+        room=grading.room.slug if grading else None,
+        attendance=_attendance_out(grading) if grading else None,
         send_grade=assignment.send_grade or None,
         enabled=assignment.enabled,
         opens_at=assignment.opens_at,
@@ -210,6 +228,12 @@ def assignment_out(assignment: Assignment) -> AssignmentOut:
         constant_key=assignment.constant_key,
         url=assignment_url(assignment),
         constant_url=constant_url(assignment),
+    )
+
+
+def _attendance_out(grading: AttendanceGrading) -> AttendanceOut:
+    return AttendanceOut(
+        measure=grading.measure, required=grading.required, proportional=grading.proportional, span=grading.span
     )
 
 

@@ -1,13 +1,13 @@
 """The file that `provision` reads (contract §1), and the document that it answers with."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, StringConstraints
 
 from api.schemas.courses import AssignmentOut, CourseOut
-from courses.definitions import AssignmentDefinition, CourseDefinition
+from courses.definitions import CourseDefinition
 from organizations.input_types import (
     Colour,
     EmailAddress,
@@ -20,12 +20,8 @@ from organizations.input_types import (
     Text,
 )
 from organizations.service_hosts import is_host_pattern
-
-
-def _not_yet(value: Any) -> Any:
-    if value:
-        raise ValueError("is not available yet: leave it out")
-    return value
+from recordings.definitions import AssignmentDefinition, RoomDefinition
+from recordings.room_settings import checked_settings
 
 
 def _number_as_text(value: Any) -> Any:
@@ -38,8 +34,6 @@ def _host_pattern(host: str) -> str:
     return host.lower()
 
 
-# A key of the contract whose subject this version does not have. Left out, null and empty are all the same.
-NotYet = Annotated[Any, AfterValidator(_not_yet)]
 Switch = Annotated[bool, Field(strict=True)]
 WholeNumber = Annotated[int, Field(strict=True, ge=1)]
 OrganizationSlug = Annotated[str, Field(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")]
@@ -49,6 +43,7 @@ Token = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,255}$")]
 LmsId = Annotated[Line, BeforeValidator(_number_as_text)]
 HostPattern = Annotated[Line, AfterValidator(_host_pattern)]
 BrandColour = Annotated[Colour | None, EmptyIsNone]
+SessionSettings = Annotated[dict[str, Any], AfterValidator(checked_settings)]
 
 
 class MemberEntry(Input):
@@ -68,10 +63,10 @@ class BrandingEntry(Input):
 
 
 class MeetingPolicyEntry(Input):
-    """What the organization says about live sessions; kept until there are any."""
+    """What the organization says about live sessions."""
 
-    defaults: dict[Line, bool | int | Line] = {}
-    forced: dict[Line, bool | int | Line] = {}
+    defaults: SessionSettings = {}
+    forced: SessionSettings = {}
     max_duration: WholeNumber | None = None
     max_participants: WholeNumber | None = None
     recording_days: WholeNumber | None = None
@@ -153,17 +148,23 @@ class WebhookEntry(Input):
     enabled: Switch = True
 
 
-class AssignmentEntry(AssignmentDefinition):
-    """An assignment, found by its slug."""
+class MeetingServerEntry(Input):
+    """A meeting server, found by its name. A new one needs its address, key and secret."""
 
-    room: NotYet = None
+    name: Line
+    kind: Literal["plugnmeet", "sandbox"] = "plugnmeet"
+    url: Annotated[GuardedAddress | None, EmptyIsNone] = None
+    api_key: Annotated[Line | None, EmptyIsNone] = None
+    api_secret: Annotated[Secret | None, EmptyIsNone] = None
+    enabled: Switch = True
+    default: Switch = False
 
 
 class CourseEntry(CourseDefinition):
-    """A course, found by its code, with its assignments in their order."""
+    """A course, found by its code, with its rooms and assignments in their order."""
 
-    rooms: NotYet = None
-    assignments: list[AssignmentEntry] = []
+    rooms: list[RoomDefinition] = []
+    assignments: list[AssignmentDefinition] = []
 
 
 class OrganizationEntry(Input):
@@ -177,7 +178,7 @@ class OrganizationEntry(Input):
     settings: SettingsEntry = SettingsEntry()
     invites: list[InviteEntry] = []
     installations: list[InstallationEntry] = []
-    meeting_servers: NotYet = None
+    meeting_servers: list[MeetingServerEntry] = []
     webhooks: list[WebhookEntry] = []
     api_tokens: list[TokenEntry] = []
     courses: list[CourseEntry] = []
@@ -270,9 +271,35 @@ class WebhookAnswer(BaseModel):
     enabled: bool
 
 
-class CourseAnswer(CourseOut):
-    """A course with the assignments that the file names."""
+class MeetingServerAnswer(BaseModel):
+    """A meeting server, and the URL that it calls with what happens there. Its secret is not shown."""
 
+    id: UUID
+    name: str
+    kind: str
+    url: str
+    api_key: str
+    enabled: bool
+    default: bool
+    webhook_url: str
+
+
+class RoomAnswer(BaseModel):
+    """A room with its LTI integration URL."""
+
+    id: UUID
+    slug: str
+    title: str
+    meeting_server: str | None
+    settings: dict[str, Any]
+    enabled: bool
+    url: str
+
+
+class CourseAnswer(CourseOut):
+    """A course with the rooms and assignments that the file names."""
+
+    rooms: list[RoomAnswer]
     assignments: list[AssignmentOut]
 
 
@@ -293,6 +320,7 @@ class OrganizationAnswer(BaseModel):
     xml_config_url: str
     invites: list[InviteAnswer]
     installations: list[InstallationAnswer]
+    meeting_servers: list[MeetingServerAnswer]
     webhooks: list[WebhookAnswer]
     api_tokens: list[TokenAnswer]
     courses: list[CourseAnswer]

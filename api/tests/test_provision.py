@@ -23,6 +23,7 @@ from organizations.models import (
     User,
 )
 from organizations.registration_invites import InviteNotUsable, find_invite
+from recordings.models import AttendanceGrading, MeetingServer, Room
 from tests.factories import (
     CourseFactory,
     DeploymentFactory,
@@ -37,6 +38,8 @@ from tests.factories import (
 pytestmark = pytest.mark.django_db
 
 EXAMPLE = Path(__file__).with_name("provisioned.yaml")
+MAIN = {"name": "main", "url": "https://meet.example", "api_key": "key", "api_secret": "a secret of the server"}
+TOO_MUCH = {"slug": "a", "kind": "room", "room": "r", "attendance": {"measure": "share", "required": 101}}
 
 
 @pytest.fixture
@@ -108,17 +111,47 @@ def test_the_contracts_example(provision):
     stored = Course.objects.get(code="cs101")
     assert course["enroll_url"] == f"http://testserver/lti/courses/{stored.id}/enroll"
     assert course["release_grades_automatically"] is True
-    hello, lab = course["assignments"]
+    hello, lab, live = course["assignments"]
     assert hello["id"] == str(Assignment.objects.get(slug="hello").id)
     assert hello["url"] == f"http://testserver/lti/assignments/{hello['id']}"
     assert hello["constant_url"] == f"http://testserver/lti/constant/{hello['constant_key']}"
     assert (hello["module"], hello["send_grade"], hello["due_at"]) == ("Week 1", "ALWAYS", "2030-01-31T17:00:00Z")
     assert (lab["kind"], lab["content_url"], lab["module"]) == ("link", "https://content.example/lab", None)
 
+    server, room = MeetingServer.objects.get(), Room.objects.get()
+    assert acme["meeting_servers"] == [
+        {
+            "id": str(server.id),
+            "name": "main",
+            "kind": "plugnmeet",
+            "url": "https://meet.example",
+            "api_key": "plugnmeet-key",
+            "enabled": True,
+            "default": True,
+            "webhook_url": f"http://testserver/meetings/webhook/{server.id}",
+        }
+    ]
+    assert server.api_secret == "a secret of the meeting server"
+    assert course["rooms"] == [
+        {
+            "id": str(room.id),
+            "slug": "office-hours",
+            "title": "Office hours",
+            "meeting_server": "main",
+            "settings": {"allow_polls": False},
+            "enabled": True,
+            "url": f"http://testserver/lti/rooms/{room.id}",
+        }
+    ]
+    assert (room.course, room.server) == (stored, server)
+    not_graded = {"measure": "none", "required": 1.0, "proportional": False, "span": "best"}
+    assert (live["kind"], live["room"], live["attendance"]) == ("room", "office-hours", not_graded)
+    assert AttendanceGrading.objects.get().assignment_id == Assignment.objects.get(slug="live").pk
+
 
 def _rows():
     models = (Organization, User, Membership, Installation, LtiKey, Registration, Deployment, ApiToken, Course)
-    models += (Assignment, Event)
+    models += (Assignment, Event, MeetingServer, Room, AttendanceGrading)
     return {model.__name__: list(model.objects.order_by("pk").values()) for model in models}
 
 
@@ -234,7 +267,23 @@ def test_every_mistake_of_the_file_is_named_at_once(provision):
 @pytest.mark.parametrize(
     ("keys", "path"),
     [
-        ({"meeting_servers": [{"name": "main"}]}, "organizations[0].meeting_servers: is not available yet"),
+        ({"meeting_servers": [{"name": "main"}]}, "organizations[0].meeting_servers[0].url: is required"),
+        ({"meeting_servers": [{**MAIN, "api_secret": None}]}, "organizations[0].meeting_servers[0].api_secret: is req"),
+        ({"meeting_servers": [{**MAIN, "kind": "zoom"}]}, "organizations[0].meeting_servers[0].kind:"),
+        ({"meeting_servers": [{**MAIN, "url": "https://10.0.0.1"}]}, "organizations[0].meeting_servers[0].url: leads"),
+        ({"meeting_servers": [MAIN, MAIN]}, "organizations[0].meeting_servers[1].name: is in the file twice"),
+        (
+            {"settings": {"meeting_policy": {"forced": {"allow_poll": True}}}},
+            "organizations[0].settings.meeting_policy.forced: allow_poll is no setting of a room",
+        ),
+        (
+            {"settings": {"meeting_policy": {"defaults": {"room_duration": "60"}}}},
+            "organizations[0].settings.meeting_policy.defaults: room_duration must be a whole number",
+        ),
+        (
+            {"settings": {"meeting_policy": {"max_duration": 0}}},
+            "organizations[0].settings.meeting_policy.max_duration:",
+        ),
         ({"invites": [{"name": ""}]}, "organizations[0].invites[0].name:"),
         ({"invites": [{"name": "x"}, {"name": "x"}]}, "organizations[0].invites[1].name: is in the file twice"),
         ({"webhooks": [{"url": "http://x.example"}]}, "organizations[0].webhooks[0].url: must be a web address"),
@@ -247,12 +296,32 @@ def test_every_mistake_of_the_file_is_named_at_once(provision):
             "organizations[0].installations[0].registrations[0].client_id: is required",
         ),
         (
-            {"courses": [{"code": "c", "rooms": [{"slug": "r"}]}]},
-            "organizations[0].courses[0].rooms: is not available yet",
+            {"courses": [{"code": "c", "rooms": [{"slug": "r", "meeting_server": "main"}]}]},
+            "organizations[0].courses[0].rooms[0].meeting_server: the organization has no meeting server main",
+        ),
+        (
+            {"courses": [{"code": "c", "rooms": [{"slug": "r"}, {"slug": "r"}]}]},
+            "organizations[0].courses[0].rooms[1].slug: is in the file twice",
+        ),
+        (
+            {"courses": [{"code": "c", "rooms": [{"slug": "r", "settings": {"allow_polls": "yes"}}]}]},
+            "organizations[0].courses[0].rooms[0].settings.allow_polls: must be true or false",
         ),
         (
             {"courses": [{"code": "c", "assignments": [{"slug": "live", "kind": "room", "room": "r"}]}]},
-            "organizations[0].courses[0].assignments[0].kind: live sessions are not available yet",
+            "organizations[0].courses[0].assignments[0].room: the course has no room r",
+        ),
+        (
+            {"courses": [{"code": "c", "assignments": [{"slug": "live", "kind": "room"}]}]},
+            "organizations[0].courses[0].assignments[0].room: an assignment of kind room needs",
+        ),
+        (
+            {"courses": [{"code": "c", "rooms": [{"slug": "r"}], "assignments": [{"slug": "a", "room": "r"}]}]},
+            "organizations[0].courses[0].assignments[0].room: an assignment of kind page has none",
+        ),
+        (
+            {"courses": [{"code": "c", "rooms": [{"slug": "r"}], "assignments": [TOO_MUCH]}]},
+            "organizations[0].courses[0].assignments[0].attendance.required: must be more than 0, and at most 100",
         ),
         (
             {"courses": [{"code": "c", "assignments": [{"slug": "a"}, {"slug": "b", "kind": "link"}]}]},
@@ -610,3 +679,57 @@ class TestInvites:
         assert find_invite("acme", self.link(provision)) != used
         with pytest.raises(InviteNotUsable):
             find_invite("acme", first)
+
+
+def _live(settings, **assignment):
+    course = {"code": "c", "rooms": [{"slug": "r", **settings}, {"slug": "other"}]}
+    assignment = {"room": "r", **assignment}
+    return _acme(courses=[{**course, "assignments": [{"slug": "live", "kind": "room", **assignment}]}])
+
+
+def test_a_room_keeps_what_the_file_leaves_out(provision):
+    provision(_live({"title": "First", "settings": {"allow_polls": False, "room_duration": 60}}))
+    room = Room.objects.get(slug="r")
+    (acme,) = provision(_live({"settings": {"room_duration": 90, "allow_polls": None}}))["organizations"]
+    assert acme["courses"][0]["rooms"][0]["settings"] == {"room_duration": 90}
+    after = Room.objects.get(slug="r")
+    assert (after.pk, after.room_id, after.title, after.server) == (room.pk, room.room_id, "First", None)
+    assert list(Room.objects.values_list("slug", "position")) == [("r", 0), ("other", 1)]
+
+
+def test_how_attendance_is_graded_is_changed_in_part(provision):
+    provision(_live({}, attendance={"measure": "share", "required": 80, "proportional": True}))
+    provision(_live({}, attendance={"required": 50, "span": "all"}))
+    grading = AttendanceGrading.objects.get()
+    assert (grading.measure, grading.required, grading.proportional, grading.span) == ("share", 50, True, "all")
+    provision(_live({}, room="other"))
+    assert AttendanceGrading.objects.get().room.slug == "other"
+    provision(_live({}, attendance=None))
+    assert AttendanceGrading.objects.get().measure == "none"
+
+
+def test_another_organizations_meeting_server_is_none_of_ours(provision):
+    provision({"organizations": [{"slug": "other", "meeting_servers": [MAIN]}]})
+    with pytest.raises(CommandError, match="the organization has no meeting server main"):
+        provision(_live({"meeting_server": "main"}))
+
+
+def test_a_meeting_server_is_changed_by_what_the_file_names(provision):
+    provision(_acme(meeting_servers=[MAIN, {**MAIN, "name": "second", "default": True}]))
+    (acme,) = provision(_acme(meeting_servers=[{"name": "main", "enabled": False}]))["organizations"]
+    assert (acme["meeting_servers"][0]["enabled"], acme["meeting_servers"][0]["default"]) == (False, False)
+    main, second = MeetingServer.objects.order_by("name")
+    assert (main.url, main.api_secret, main.is_default, second.is_default) == (
+        "https://meet.example",
+        "a secret of the server",
+        False,
+        True,
+    )
+
+
+def test_a_stored_policy_that_cannot_be_is_told(provision):
+    OrganizationFactory(slug="acme", meeting_policy={"defaults": {"allow_polls": "yes"}})
+    with pytest.raises(CommandError, match="meeting_policy: allow_polls must be true or false"):
+        provision(_acme(settings={"meeting_policy": {"max_duration": 60}}))
+    provision(_acme(settings={"meeting_policy": {"defaults": {}, "max_duration": 60}}))
+    assert Organization.objects.get().meeting_policy == {"defaults": {}, "max_duration": 60}
