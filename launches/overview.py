@@ -1,10 +1,10 @@
 """This room's part of the admin's home page."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import timedelta
 from uuid import UUID
 
-from django.db.models import Count, Sum
+from django.db.models import Count, Q, Sum
 from django.urls import reverse
 from django.utils import timezone
 
@@ -29,7 +29,6 @@ from organizations.overview import (
     adds_sums,
     affected_words,
     counted_by_day,
-    series_of,
     since_days,
 )
 from organizations.tenancy import within
@@ -56,20 +55,24 @@ def first_launch(reach: Reach) -> list[Step]:
 
 @adds_charts
 def launches(view: View) -> list[Chart]:
-    counts = counted_by_day(within(Launch.objects.all(), view.reach), view, "result")
+    is_accepted = Q(result=Launch.ACCEPTED)
+    counts = counted_by_day(
+        within(Launch.objects.all(), view.reach),
+        view,
+        accepted=Count("pk", filter=is_accepted),
+        refused=Count("pk", filter=~is_accepted),
+    )
     # Refusals beyond what is kept of each credential and minute are counted only.
-    refused = series_of(counts, lambda result: result != Launch.ACCEPTED)
     tallies = within(RefusalTally.objects.all(), view.reach)
-    for (day, _), count in counted_by_day(tallies, view, "organization", moment="minute", total=Sum("count")).items():
-        refused[day] = refused.get(day, 0) + count
+    refused = Counter(counts["refused"])
+    refused.update(counted_by_day(tallies, view, moment="minute", total=Sum("count"))["total"])
     url = reverse("admin:launches_launch_changelist")
-    accepted = series_of(counts, lambda result: result == Launch.ACCEPTED)
     return [
         Chart(
             10,
             "Launches",
             [
-                Series("accepted", "good", accepted, view.link(url, result=Launch.ACCEPTED)),
+                Series("accepted", "good", counts["accepted"], view.link(url, result=Launch.ACCEPTED)),
                 Series("refused", "bad", refused, view.link(url, result="refused")),
             ],
             view.days,
