@@ -10,7 +10,7 @@ from uuid import UUID
 from django.conf import settings
 from django.core.paginator import Page, Paginator
 from django.db.models import Count, Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -239,7 +239,7 @@ def meeting_attendance(request: HttpRequest, access: RoomAccess, meeting_id: UUI
 
 
 @require_safe
-def meeting_csv(request: HttpRequest, access: RoomAccess, meeting_id: UUID) -> HttpResponse:
+def meeting_csv(request: HttpRequest, access: RoomAccess, meeting_id: UUID) -> StreamingHttpResponse:
     return attendance.meeting_csv(_meeting(access, meeting_id), people=access.seen_people())
 
 
@@ -259,7 +259,7 @@ def room_attendance(request: HttpRequest, access: RoomAccess) -> HttpResponse:
 
 
 @require_safe
-def room_csv(request: HttpRequest, access: RoomAccess) -> HttpResponse:
+def room_csv(request: HttpRequest, access: RoomAccess) -> StreamingHttpResponse:
     return attendance.room_csv(access.room, people=access.seen_people())
 
 

@@ -13,7 +13,7 @@ from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
 
 from organizations.tenancy import scope_of
 from organizations.tenant_admin import MANAGE, READ, TenantAdmin, TenantForm, moment_column
-from recordings import connecting, overview  # noqa: F401 - this room's part of the home page
+from recordings import connecting, overview, room_admin  # noqa: F401 - its part of the home page; rooms
 from recordings.connecting import ServerError
 from recordings.models import MeetingServer
 from recordings.sessions import webhook_url
