@@ -51,10 +51,11 @@ def update_course(request: HttpRequest, course_id: UUID, change: CourseChange) -
 
 @router.post("/courses/{course_id}/copy", response={201: CourseOut}, summary="Copy a course", openapi_extra=CONFLICT)
 def make_copy(request: HttpRequest, course_id: UUID, wanted: CourseCopy) -> Status[CourseOut]:
-    """A new course with the modules, assignments (same constant keys) and settings of this one, dates as they are.
+    """A new course with the modules, assignments (same constant keys), rooms and settings of this one, dates as they
+    are.
 
-    People, scores, LMS links and the course LMS URL are not copied, and course copy is off in the copy. 409 when
-    another course has the code, or is known by it in the LMS.
+    People, scores, sessions and recordings, LMS links and the course LMS URL are not copied, and course copy is off in
+    the copy. 409 when another course has the code, or is known by it in the LMS.
     """
     parent = get_own(request, Course.objects.all(), course_id)
     course = copy_course(parent, code=wanted.code, name=wanted.name, actor=actor_of(request))

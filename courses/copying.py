@@ -13,6 +13,7 @@ from pydantic import ValidationError as InputError
 
 from courses.definitions import DefinitionError
 from courses.models import Assignment, Course, CourseAlias, Enrolment, Module, code_validator
+from courses.signals import course_contents_copied, undoing_considered
 from events.log import Actor, EventType, record
 from events.models import Event
 from organizations.identifiers import first_uuid7_of, uuid7
@@ -34,11 +35,11 @@ class CopyNotUndoneError(Exception):
 
 
 def copy_course(parent: Course, *, code: str, actor: Actor, name: str = "") -> Course:
-    """A new course with the parent's modules, assignments (same constant keys) and settings, dates as they are.
+    """A new course with the parent's modules, assignments (same constant keys), rooms and settings, dates as they are.
 
-    People, scores, LMS links, aliases and the course LMS URL stay with the parent; course copy is off in the copy. An
-    archived course is copied like any other, and its copy is not archived. `name` empty: "Copy of …". Event
-    `course.copied` in the same transaction. Raises `DefinitionError` for `code` or `name`: what is wrong with it, or
+    People, scores, sessions and recordings, LMS links, aliases and the course LMS URL stay with the parent; course copy
+    is off in the copy. An archived course is copied like any other, and its copy is not archived. `name` empty:
+    "Copy of …". Event `course.copied` in the same transaction. Raises `DefinitionError` for `code` or `name`: what is wrong with it, or
     `taken`, when the organization has another course that is known by this code.
     """
     name = _checked("name", name) if name.strip() else ""
@@ -74,9 +75,9 @@ def undo_copy(course: Course, actor: Actor) -> None:
     """Deletes a copy that was made within the last day and that nobody has worked in.
 
     Links and LMS courses that opened it are unmapped. Event `course.copy_undone`. Raises `CopyNotUndoneError`, and then
-    nothing has changed: it is no copy; it is older; a learner has come in, or has a submission or a score; or
-    something was added to it since. Teachers' and mentors' visits, and people of the roster who never came, do not
-    keep it.
+    nothing has changed: it is no copy; it is older; a learner has come in, or has a submission or a score; a
+    session was held; or something was added to it since. Teachers' and mentors' visits, and people of the roster who
+    never came, do not keep it.
     """
     try:
         with transaction.atomic():
@@ -86,7 +87,7 @@ def undo_copy(course: Course, actor: Actor) -> None:
             if locked is None:
                 raise CopyNotUndoneError("The course is not there any more.")
             list(Assignment.objects.select_for_update().filter(course=locked).order_by("pk").values_list("pk"))
-            reason = reason_to_keep(locked)
+            reason = reason_to_keep(locked, lock=True)
             if reason:
                 raise CopyNotUndoneError(reason)
             record(
@@ -105,8 +106,11 @@ def undo_copy(course: Course, actor: Actor) -> None:
         raise CopyNotUndoneError("Somebody came into the course at this very moment. Nothing has changed.") from error
 
 
-def reason_to_keep(course: Course) -> str:
-    """Why the course cannot be taken back as a copy, in a sentence; "" when it can."""
+def reason_to_keep(course: Course, *, lock: bool = False) -> str:
+    """Why the course cannot be taken back as a copy, in a sentence; "" when it can.
+
+    `lock`: it is about to be, in this transaction, and nothing may be inserted below it that was not seen here.
+    """
     if course.copied_at is None:
         return "This course was not made as a copy."
     if timezone.now() > course.copied_at + UNDO_WITHIN:
@@ -122,7 +126,8 @@ def reason_to_keep(course: Course) -> str:
         return "There is work in the copy already. Archive the course instead."
     if course.assignments.exclude(created_at=course.copied_at).exists():
         return "Assignments were added to the copy. Archive the course instead."
-    return ""
+    answers = undoing_considered.send(Course, course=course, lock=lock)
+    return next((reason for _, reason in answers if reason), "")
 
 
 def was_copied_by(course: Course, actor: Actor) -> bool:
@@ -222,6 +227,8 @@ def _copy_contents(parent: Course, course: Course) -> None:
         new_assignments.append(Assignment(**{**values, **own, "id": new_id, "module_id": module_id}))
     Module.objects.bulk_create(new_modules, batch_size=500)
     Assignment.objects.bulk_create(new_assignments, batch_size=200)
+    pairs = list(zip(assignments, new_assignments, strict=True))
+    course_contents_copied.send(Course, parent=parent, course=course, assignments=pairs)
 
 
 def _ids(count: int) -> list[UUID]:
