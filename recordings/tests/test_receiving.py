@@ -13,7 +13,7 @@ from organizations.models import Person
 from recordings.attendance import attendance_of
 from recordings.meetings import running_meeting
 from recordings.models import Attendance, AttendanceInterval, Meeting, MeetingServer, MeetingWebhook, Recording
-from recordings.receiving import forget_old, process_webhooks
+from recordings.receiving import forget_old, process_webhooks, receive
 from recordings.sessions import identity_of, state_of
 from recordings.tests.webhooks import event, person, post, signed
 from tests.factories import AttendanceFactory, MeetingFactory, PersonFactory, RoomFactory
@@ -336,8 +336,10 @@ def test_one_server_shared_by_two_organizations(fake):
         assert [one.name for one in attendance_of(meeting)] == [meeting.session_id]
 
 
+# With commits of its own: two thousand savepoints in one transaction are slow on PostgreSQL.
+@pytest.mark.django_db(transaction=True)
 def test_five_hundred_come_and_go_at_once(meeting):
-    """A burst of 2,000 webhooks: nothing is lost, and everybody's time is exact."""
+    """A burst of 2,000 webhooks, every tenth over HTTP: nothing is lost, and everybody's time is exact."""
     organization = meeting.room.course.organization
     people = Person.objects.bulk_create(PersonFactory.build_batch(500, organization=organization))
     Attendance.objects.bulk_create(Attendance(meeting=meeting, person=one, identity=identity_of(one)) for one in people)
@@ -355,7 +357,12 @@ def test_five_hundred_come_and_go_at_once(meeting):
     random.Random(1).shuffle(messages)
     client = Client()
     for number, message in enumerate(messages):
-        assert post(meeting.server, message, client=client) == 200
+        if number % 10 == 0:
+            assert post(meeting.server, message, client=client) == 200
+        else:
+            body = json.dumps(message).encode()
+            headers = {"Content-Type": "application/json", "Hash-Token": signed(body)}
+            assert receive(meeting.server, headers, body) is True
         if number % 400 == 0:
             process_webhooks()
     process_webhooks()
