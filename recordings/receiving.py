@@ -73,26 +73,17 @@ def receive(server: MeetingServer, headers: Mapping[str, str], body: bytes) -> b
     return True
 
 
-def process_webhooks(*, limit: int = 100_000) -> int:
+def process_webhooks() -> int:
     """Processes what waits, a room at a time; returns how many. Harmless however often, and wherever else, it runs."""
     done = 0
-    passed_over: set[UUID] = set()
-    while done < limit:
-        oldest = _waiting().exclude(pk__in=passed_over).order_by("id").first()
-        if oldest is None:
-            break
-        try:
-            taken, failed = _process_room(oldest.server_id, oldest.room_id)
-        except DatabaseError as error:
-            # Not what one of them says, which has a savepoint of its own: the next run sees what is left.
-            logger.error("meeting_webhooks_failed", server=str(oldest.server_id), exc_info=error)
-            raise
-        done += taken
-        passed_over |= failed
-        if not taken:
-            # Another worker has them.
-            passed_over.add(oldest.pk)
-    return done
+    failed: set[UUID] = set()
+    while True:
+        rooms = _waiting().exclude(pk__in=failed).order_by().values_list("server_id", "room_id").distinct()
+        # What another worker has in hand is left to it.
+        count = sum(_process_room(server_id, room_id, failed) for server_id, room_id in list(rooms))
+        if not count:
+            return done
+        done += count
 
 
 def forget_old(now: datetime | None = None) -> int:
@@ -107,30 +98,31 @@ def _waiting() -> Any:
     return MeetingWebhook.objects.filter(processed_at__isnull=True, failures__lt=MOST_FAILURES)
 
 
-def _process_room(server_id: UUID, room_id: str) -> tuple[int, set[UUID]]:
-    """Processes some of the webhooks of one room; returns how many were taken, and those that failed.
+def _process_room(server_id: UUID, room_id: str, failed: set[UUID]) -> int:
+    """Processes some of the webhooks of one room; returns how many, and adds those that fail to `failed`.
 
     Together first, which is quick; and if that fails, one by one, so that one that cannot be read holds up no other.
     """
     try:
         with transaction.atomic():
-            rows = _taken(server_id, room_id)
+            rows = _taken(server_id, room_id, failed)
             _apply(rows)
             _settle(rows)
-        return len(rows), set()
+        return len(rows)
     except DatabaseError:
+        # Not what one of them says: the next run sees what is left.
         raise
     # Whatever one of them says that nobody thought of: the others must not wait for it.
     except Exception as error:
         logger.error("meeting_webhook_not_understood", server=str(server_id), exc_info=error)
-    failed: set[UUID] = set()
+    done = 0
     with transaction.atomic():
-        rows = _taken(server_id, room_id)
-        for row in rows:
+        for row in _taken(server_id, room_id, failed):
             try:
                 with transaction.atomic():
                     _apply([row])
                     _settle([row])
+                done += 1
             except DatabaseError:
                 raise
             except Exception as error:
@@ -139,11 +131,11 @@ def _process_room(server_id: UUID, room_id: str) -> tuple[int, set[UUID]]:
                 MeetingWebhook.objects.filter(pk=row.pk).update(
                     failures=F("failures") + 1, problem=type(error).__name__
                 )
-    return len(rows), failed
+    return done
 
 
-def _taken(server_id: UUID, room_id: str) -> list[MeetingWebhook]:
-    rows = _waiting().filter(server=server_id, room_id=room_id).order_by("id")
+def _taken(server_id: UUID, room_id: str, failed: set[UUID]) -> list[MeetingWebhook]:
+    rows = _waiting().filter(server=server_id, room_id=room_id).exclude(pk__in=failed).order_by("id")
     if connection.features.has_select_for_update_skip_locked:
         rows = rows.select_for_update(of=("self",), skip_locked=True)
     return list(rows.select_related("server")[:AT_ONCE])

@@ -75,7 +75,7 @@ class FakeServer:
     def live_session(self, room_id: str) -> LiveSession | None:
         self._called("live_session")
         session = self.sessions.get(room_id)
-        return session and LiveSession(session, tuple(self.people.get(room_id, ())))
+        return None if session is None else LiveSession(session, tuple(self.people.get(room_id, ())))
 
     def is_running(self, room_id: str) -> bool:
         self._called("is_running")
