@@ -177,12 +177,6 @@ class AssignmentAdmin(TenantAdmin):
         request._course_of_assignment = assignment.course_id if assignment else None  # type: ignore[attr-defined]
         return assignment
 
-    def formfield_for_choice_field(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name == "kind":
-            # A room is made with its live session, not here.
-            kwargs["choices"] = [choice for choice in Assignment.Kind.choices if choice[0] != Assignment.Kind.ROOM]
-        return super().formfield_for_choice_field(db_field, request, **kwargs)
-
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         unused = not isinstance(obj, Assignment) or not (obj.scores.exists() or obj.submissions.exists())
         return super().has_delete_permission(request, obj) and unused

@@ -39,8 +39,8 @@ def copy_course(parent: Course, *, code: str, actor: Actor, name: str = "") -> C
 
     People, scores, sessions and recordings, LMS links, aliases and the course LMS URL stay with the parent; course copy
     is off in the copy. An archived course is copied like any other, and its copy is not archived. `name` empty:
-    "Copy of …". Event `course.copied` in the same transaction. Raises `DefinitionError` for `code` or `name`: what is wrong with it, or
-    `taken`, when the organization has another course that is known by this code.
+    "Copy of …". Event `course.copied` in the same transaction. Raises `DefinitionError` for `code` or `name`: what is
+    wrong with it, or `taken`, when the organization has another course that is known by this code.
     """
     name = _checked("name", name) if name.strip() else ""
     code = _checked_code(code)

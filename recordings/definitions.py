@@ -126,7 +126,7 @@ def make_assignment(course: Course, definition: AssignmentDefinition) -> Assignm
     """A new assignment at the end of the course, with its room. Raises DefinitionError when it cannot be."""
     with transaction.atomic():
         assignment = courses.make_assignment(course, definition)
-        _set_room(assignment, definition)
+        set_room(assignment, definition)
     return assignment
 
 
@@ -137,7 +137,7 @@ def change_assignment(assignment: Assignment, settings: AssignmentSettings, *, s
     """
     with transaction.atomic():
         assignment = courses.change_assignment(assignment, settings, slug=slug)
-        _set_room(assignment, settings)
+        set_room(assignment, settings)
     return assignment
 
 
@@ -146,7 +146,11 @@ def grading_of(assignment: Assignment) -> AttendanceGrading | None:
     return getattr(assignment, "attendance_grading", None)
 
 
-def _set_room(assignment: Assignment, settings: AssignmentSettings) -> None:
+def set_room(assignment: Assignment, settings: AssignmentSettings) -> None:
+    """Gives an assignment of kind `room` the room that the settings name, and takes that of any other away.
+
+    Raises DefinitionError when the result cannot be.
+    """
     grading = grading_of(assignment)
     if assignment.kind != Assignment.Kind.ROOM:
         for name in ("room", "attendance"):
