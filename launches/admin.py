@@ -26,6 +26,7 @@ from events.admin import SinceFilter
 # This room's pages, and its part of the home page.
 from launches import (  # noqa: F401
     admin_copying,
+    admin_meeting_policy,
     admin_merging,
     admin_migration,
     admin_personal_data,

@@ -42,6 +42,7 @@ def sidebar(request: HttpRequest) -> list[Item]:
         _group(
             "Organization",
             _organization_item(request),
+            _rules_item(request),
             _item("Members", "organizations_membership_changelist", "badge"),
             _item("API tokens", "organizations_apitoken_changelist", "key"),
             _item("Webhooks", "events_webhookendpoint_changelist", "webhook"),
@@ -112,3 +113,12 @@ def _organization_item(request: HttpRequest) -> Item | None:
         return _item("Organizations", "organizations_organization_changelist", "domain")
     link = reverse("admin:organizations_organization_change", args=[only])
     return {"title": "Organization", "icon": "domain", "link": link}
+
+
+def _rules_item(request: HttpRequest) -> Item | None:
+    """The rules for live sessions of one's only organization; of several they are a click away from each."""
+    only = scope_of(request).only_organization_id
+    if only is None:
+        return None
+    link = reverse("admin:meeting-policy", args=[only])
+    return {"title": "Live session rules", "icon": "rule", "link": link}
