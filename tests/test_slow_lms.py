@@ -88,9 +88,10 @@ def test_grades_for_others_leave_while_one_lms_hangs(tmp_path):
             stack.manage(
                 "shell", "--no-imports", "-c", MAKE.format(tenants=json.dumps(tenants), key=KEY, secret=SECRET)
             )
+            recorded(stack, ["hangs"], 10)
+            # It finds a hundred grades due, and has all the requests under way to this LMS that it may have.
             stack.start_worker()
             stack.start_beat()
-            recorded(stack, ["hangs"], 10)
             stack.wait_for(lambda: len(asked) >= 20, 40)
             waits = []
             # Once while the LMS's first calls hang, and once more when the worker has known it for a while.
