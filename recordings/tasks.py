@@ -1,10 +1,13 @@
 """Queue entries of this room. They carry no data: what there is to do is in the tables."""
 
 import threading
+from typing import Any
 
 import structlog
 from celery import shared_task
+from celery.signals import worker_ready
 
+from events.waking import knock
 from recordings.attendance_grades import grade_what_is_due
 from recordings.library import CARRY_OUT, delete_old
 from recordings.library import carry_out as tell_servers
@@ -18,6 +21,13 @@ logger = structlog.get_logger(__name__)
 _running = threading.Lock()
 _again = threading.Event()
 _asking = threading.Lock()
+
+
+@worker_ready.connect
+def look_for_work(**kwargs: Any) -> None:
+    """A worker that starts does not wait for beat: the one before it may have died in the middle."""
+    for task in (PROCESS_WEBHOOKS, GRADE_ATTENDANCE, CARRY_OUT):
+        knock(task=task)
 
 
 # No time limits of Celery's: a pool of threads knows none. Each run ends when nothing waits, or limits itself.
