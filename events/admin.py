@@ -19,7 +19,7 @@ from unfold.views import ChangeList
 
 from events import endpoint_admin, overview  # noqa: F401 - webhooks; this room's part of the home page
 from events.csv_export import csv_response
-from events.deliveries import cancel, resend
+from events.deliveries import cancel, resend, resend_many
 from events.delivery_subjects import search_of, subjects_of
 from events.log import Actor, EventType
 from events.models import Attempt, Delivery, Event, Mail
@@ -233,8 +233,8 @@ class DeliveryAdmin(TenantAdmin):
         """Of the selected rows, or of all that match."""
         rows = list(queryset.filter(state__in=_MAY_BE_SENT_AGAIN)[: ACTION_LIMIT + 1])
         left_over = len(rows) > ACTION_LIMIT
-        due = {resend(row, self._actor(request)).pk for row in rows[:ACTION_LIMIT]}
-        messages.success(request, f"{len(due)} due now." if due else "Nothing among these is to be sent again.")
+        due = resend_many(rows[:ACTION_LIMIT], self._actor(request))
+        messages.success(request, f"{due} due now." if due else "Nothing among these is to be sent again.")
         if left_over:
             messages.warning(request, f"Only the first {ACTION_LIMIT}: run it again for the rest.")
 

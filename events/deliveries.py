@@ -3,6 +3,7 @@
 A worker sends it (`deliver_due`); the queue only wakes workers up.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,7 +11,7 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from events.claiming import supersede_overtaken, wait_for_unanswered
@@ -35,6 +36,7 @@ __all__ = [
     "make_due",
     "resend",
     "resend_failed",
+    "resend_many",
     "wake_up",
 ]
 
@@ -146,11 +148,33 @@ def resend_failed(deliveries: QuerySet[Delivery], actor: "Actor") -> int:
     The rows are locked while they are failed: of two people who ask at the same moment one does it, and what has
     arrived meanwhile is not sent twice. Which of them are still the newest of their target, the caller says.
     """
+    return _resend(Q(pk__in=deliveries.values("pk"), state=Delivery.State.FAILED), actor)
+
+
+def resend_many(deliveries: Iterable[Delivery], actor: "Actor") -> int:
+    """As `resend`, for thousands; returns how many are due. `deliveries` may be any that `resend` takes.
+
+    Each is sent again only while its newest version is in the state in which it was seen here: what somebody else sends
+    again at the same moment is not sent twice.
+    """
+    newest = Delivery.objects.filter(
+        kind=OuterRef("kind"), target_id=OuterRef("target_id"), source_id=OuterRef("source_id")
+    ).order_by("-sequence")
+    seen = Delivery.objects.filter(pk__in=[delivery.pk for delivery in deliveries]).values_list(
+        Subquery(newest.values("state")[:1]), Subquery(newest.values("pk")[:1])
+    )
+    by_state: dict[str, set[UUID]] = defaultdict(set)
+    for state, pk in seen:
+        by_state[state].add(pk)
+    return sum(_resend(Q(pk__in=pks, state=state), actor) for state, pks in by_state.items())
+
+
+def _resend(which: Q, actor: "Actor") -> int:
     now = timezone.now()
     with transaction.atomic():
         # The state is asked of the row itself: that is what PostgreSQL looks at again after waiting for somebody else.
-        failed = Delivery.objects.filter(pk__in=deliveries.values("pk"), state=Delivery.State.FAILED)
-        rows = list(failed.order_by("pk").select_for_update().only("pk", "organization_id", "kind"))
+        resting = Delivery.objects.filter(which, claim__isnull=True)
+        rows = list(resting.order_by("pk").select_for_update().only("pk", "organization_id", "kind"))
         sent = Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
             state=Delivery.State.PENDING,
             due_at=now,

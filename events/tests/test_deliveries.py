@@ -9,8 +9,8 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from events.deliveries import Outgoing, cancel, cancel_waiting, enqueue, make_due, resend
-from events.log import SYSTEM
+from events.deliveries import Outgoing, cancel, cancel_waiting, enqueue, make_due, resend, resend_many
+from events.log import SYSTEM, Actor
 from events.models import Delivery
 from events.senders import WAITS_FOR_KEY, Result, Verdict
 from events.settling import UNAUTHORIZED_TRIES, decide
@@ -121,6 +121,28 @@ def test_resend_leaves_alone_what_is_under_way(organization):
     assert resend(delivery, SYSTEM).claim == claim
     delivery.refresh_from_db()
     assert delivery.failures == 2
+
+
+def test_resending_many_is_as_resending_each(organization):
+    under_way = a_delivery(organization, claim=uuid7(), claimed_until=timezone.now(), failures=2)
+    old = a_delivery(organization, target_id=UUID(int=1), source_id=UUID(int=2), sequence=1, state="failed")
+    newest = a_delivery(organization, target_id=UUID(int=1), source_id=UUID(int=2), sequence=2, state="delivered")
+    others = [a_delivery(organization, state=state) for state in ("failed", "cancelled", "delivered", "pending")]
+    left = a_delivery(organization, state="failed")
+    assert resend_many([under_way, old, newest, *others], SYSTEM) == 5
+    due = Delivery.objects.filter(state="pending", due_at__lte=timezone.now())
+    assert set(due.values_list("pk", flat=True)) == {under_way.pk, newest.pk, *(other.pk for other in others)}
+    for delivery, state in ((old, "failed"), (left, "failed")):
+        delivery.refresh_from_db()
+        assert delivery.state == state
+    under_way.refresh_from_db()
+    assert (under_way.claim is not None, under_way.failures) == (True, 2)
+
+
+def test_many_are_sent_again_in_few_statements(organization, django_assert_max_num_queries):
+    rows = [a_delivery(organization, state="failed") for _ in range(40)]
+    with django_assert_max_num_queries(6):
+        assert resend_many(rows, Actor("user", "1", "Ada")) == 40
 
 
 def test_cancel_takes_back_what_waits_and_nothing_else(organization):
