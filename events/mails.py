@@ -90,8 +90,8 @@ class Mailed:
 def send_due_mails() -> Mailed:
     """Sends what is due. Each mail is claimed by one statement, so that two who run at once send it once.
 
-    What the mail server does not take is due again later, for a week. When it cannot be reached at all, the rest of the
-    run is left to the next one.
+    What the mail server does not take is due again later, for a week; what is no mail is given up at once. When the
+    server cannot be reached at all, the rest of the run is left to the next one.
     """
     sent = failed = unneeded = 0
     due = _due(timezone.now()).order_by("due_at", "id").values_list("pk", flat=True)[:MOST_AT_ONCE]
@@ -107,6 +107,10 @@ def send_due_mails() -> Mailed:
                 continue
             try:
                 _message(mail, connection).send()
+            except ValueError as error:
+                # An address or a subject that no mail can have: it must not keep those behind it waiting.
+                _give_up(mail, type(error).__name__)
+                failed += 1
             except (OSError, smtplib.SMTPException) as error:
                 _put_off(mail, type(error).__name__)
                 failed += 1
@@ -155,6 +159,11 @@ def _put_off(mail: Mail, reason: str) -> None:
         due_at=None if given_up else now + wait, claimed_until=None, last_error=reason[:100]
     )
     logger.warning("mail_not_sent", mail_id=str(mail.pk), kind=mail.kind, reason=reason, given_up=given_up)
+
+
+def _give_up(mail: Mail, reason: str) -> None:
+    Mail.objects.filter(pk=mail.pk).update(due_at=None, claimed_until=None, last_error=f"Cannot be written: {reason}")
+    logger.warning("mail_impossible", mail_id=str(mail.pk), kind=mail.kind, reason=reason)
 
 
 def _note_sent(mail: Mail) -> None:

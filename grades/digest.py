@@ -29,6 +29,7 @@ from grades.models import GradebookCell, GradeDigest
 from organizations.identifiers import first_uuid7_of
 from organizations.models import LmsAccount, Membership, Organization
 from organizations.overview import affected_words
+from organizations.own_sign_in import mail_address_of
 
 logger = structlog.get_logger(__name__)
 
@@ -161,10 +162,10 @@ def receivers(organization: Organization, course_ids: Sequence[UUID]) -> list[Re
         if user is not None and user.is_active:
             address = user.email
         elif person.email_verified and enrolment.is_vouched_for:  # type: ignore[attr-defined]
-            address = person.email
+            address = mail_address_of(person)
         else:
             continue
-        if address.lower() in without or (member is None and not person.grade_digest):
+        if not address or address.lower() in without or (member is None and not person.grade_digest):
             continue
         switch = DigestSwitch("member", member.pk) if member else DigestSwitch("person", person.pk)
         receiver = found.setdefault(address.lower(), Receiver(address, switch, member is not None))

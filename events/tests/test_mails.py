@@ -115,6 +115,23 @@ def test_one_bad_address_holds_nobody_up(organization, monkeypatch):
     assert [message.to for message in mail.outbox] == [["good@acme.example"]]
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        pytest.param("a@acme.example\nBcc: victim@other.example", id="a header"),
+        pytest.param(f"ä@{'é' * 70}.example", id="no domain"),
+    ],
+)
+def test_what_is_no_address_gets_nothing_and_holds_nobody_up(organization, address):
+    write_mails(organization, [letter(address), letter("good@acme.example")])
+    assert send_due_mails() == Mailed(sent=1, failed=1)
+    assert send_due_mails() == Mailed()
+    assert [message.to for message in mail.outbox] == [["good@acme.example"]]
+    row = Mail.objects.get(sent_at=None)
+    assert (row.due_at, row.claimed_until) == (None, None)
+    assert row.last_error.startswith("Cannot be written")
+
+
 def test_waits_grow_and_end_after_a_week(organization, monkeypatch):
     write_mails(organization, [letter()])
     context = refusing(monkeypatch, ConnectionRefusedError())

@@ -25,6 +25,7 @@ from tests.factories import (
     CourseFactory,
     EnrolmentFactory,
     GradebookCellFactory,
+    InstallationFactory,
     MembershipFactory,
     OrganizationFactory,
     PersonFactory,
@@ -216,6 +217,19 @@ def test_teachers_are_told_of_their_own_courses(organization, course):
 def test_a_teacher_of_a_course_where_nothing_failed_gets_no_mail(organization, course):
     teaches(CourseFactory(organization=organization), person__user=UserFactory(email="idle@acme.example"))
     fails(course, NOON - timedelta(hours=1))
+    at(NOON)
+    assert receivers() == ["owner@acme.example"]
+
+
+@pytest.mark.parametrize(
+    "address", ["a@lms.example, victim@other.example", "a@lms.example\nBcc: victim@other.example", "ä@é..x", "nobody"]
+)
+def test_what_an_lms_calls_an_address_must_be_one(organization, course, address):
+    person: Any = PersonFactory(organization=organization, email=address, email_verified=True)
+    installation: Any = InstallationFactory(organization=organization, verified_emails=True)
+    LmsAccount.objects.create(installation=installation, person=person, lms_user_id="t")
+    teaches(course, person=person)
+    fails(course, NOON - timedelta(hours=2))
     at(NOON)
     assert receivers() == ["owner@acme.example"]
 
