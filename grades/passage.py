@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from django.db.models import F
+from django.db.models import F, OuterRef, QuerySet
 from django.utils import timezone
 
 from events.models import Delivery
@@ -44,6 +44,14 @@ class Passage:
     def is_under_way(self) -> bool:
         """Whether it changes by itself, without anybody doing anything."""
         return self.state in ("waiting", "sending")
+
+
+def newest_deliveries(state: str, score: str = "pk", version: str = "version") -> QuerySet[Delivery]:
+    """The deliveries of a score's newest version in this state, for a subquery: `score` and `version` are the outer
+    query's fields with the score's id and version."""
+    # Not asked for their kind, which the score's id decides: a PostgreSQL that knows nothing of the table yet would
+    # take the index that begins with it, and read the whole of it for each score.
+    return Delivery.objects.filter(source_id=OuterRef(score), sequence=OuterRef(version), state=state)
 
 
 def passage_of(scores: Iterable[Score]) -> dict[UUID, list[Passage]]:

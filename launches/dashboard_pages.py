@@ -5,7 +5,7 @@ from typing import cast
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
@@ -17,12 +17,14 @@ from courses.roster import has_roster
 from events.log import Actor
 from events.models import Delivery
 from grades.models import Score
+from grades.passage import newest_deliveries
 from launches import learner_pages
 from launches.course_access import CourseAccess, member_access
+from launches.gradebook import columns_of
 from launches.grading_table import students_of, visible_students
 from launches.learner_access import learner_of
 from launches.room_listing import rooms_on_dashboard
-from launches.standing import assignments_of, progress_of, sections_of, shown, standing_of
+from launches.standing import progress_of, sections_of, shown, standing_of
 from launches.visits import Visit
 from organizations.models import Person, User
 
@@ -45,7 +47,7 @@ def dashboard_page(request: HttpRequest, visit: Visit, course: Course) -> HttpRe
         course.organization = visit.organization
         access = CourseAccess(course, Actor.of(visit.person), visit.is_teacher, visit=visit)
         return _overview_page(request, access, visible_students(visit, course))
-    assignments = [assignment for assignment in _assignments(course) if assignment.enabled]
+    assignments = [assignment for assignment in columns_of(course) if assignment.enabled]
     everything = standing_of(assignments, {course.pk: {visit.person.pk}})
     items = shown(everything, course)
     course.organization = visit.organization
@@ -74,7 +76,7 @@ def course_dashboard(request: HttpRequest, course_id: UUID) -> HttpResponse:
 
 def _overview_page(request: HttpRequest, access: CourseAccess, students: QuerySet[Person]) -> HttpResponse:
     course = access.course
-    overviews = _overviews(_assignments(course), students)
+    overviews = _overviews(columns_of(course), students)
     context = {
         "access": access,
         "visit": access.visit,
@@ -86,13 +88,6 @@ def _overview_page(request: HttpRequest, access: CourseAccess, students: QuerySe
         "lms_link": "" if access.visit else lms_course_link(course),
     }
     return render(request, "launches/teacher_dashboard.html", context)
-
-
-def _assignments(course: Course) -> list[Assignment]:
-    assignments = list(assignments_of([course]).defer("body"))
-    for assignment in assignments:
-        assignment.course = course
-    return assignments
 
 
 def _overviews(assignments: list[Assignment], students: QuerySet[Person]) -> list[Overview]:
@@ -110,18 +105,7 @@ def _overviews(assignments: list[Assignment], students: QuerySet[Person]) -> lis
         )
     )
     released = _by_assignment(scores.filter(graded=True, released=True))
-    failed = _by_assignment(
-        scores.filter(
-            Exists(
-                Delivery.objects.filter(
-                    kind=Delivery.Kind.GRADE,
-                    source_id=OuterRef("pk"),
-                    sequence=OuterRef("version"),
-                    state=Delivery.State.FAILED,
-                )
-            )
-        )
-    )
+    failed = _by_assignment(scores.filter(Exists(newest_deliveries(Delivery.State.FAILED))))
     return [
         Overview(
             assignment,

@@ -16,7 +16,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from courses.models import Assignment, Course, Enrolment, Submission
 from events.models import Delivery
 from grades.models import Score
-from grades.passage import Passage, passage_of
+from grades.passage import Passage, newest_deliveries, passage_of
 from grades.scores import release_scores
 from launches.course_access import CourseAccess
 from launches.grading_table import BY_NAME, named, students_seen
@@ -148,7 +148,7 @@ def narrowed(access: CourseAccess, people: QuerySet[Person], chosen: Filter, sea
     """The people that match a filter and a part of their name or address."""
     scores = Score.objects.filter(assignment__course=access.course, person=OuterRef("pk"))
     if chosen is Filter.FAILED:
-        people = people.filter(Exists(scores.filter(Exists(_newest(Delivery.State.FAILED)))))
+        people = people.filter(Exists(scores.filter(Exists(newest_deliveries(Delivery.State.FAILED)))))
     elif chosen is Filter.UNRELEASED:
         people = people.filter(Exists(scores.filter(graded=True, released=False)))
     return named(people, search)
@@ -158,20 +158,13 @@ def matching_columns(access: CourseAccess, columns: Sequence[Assignment], chosen
     """The columns in which somebody matches the filter: what failed is not looked for across forty columns."""
     scores = scores_seen(access)
     if chosen is Filter.FAILED:
-        scores = scores.filter(Exists(_newest(Delivery.State.FAILED)))
+        scores = scores.filter(Exists(newest_deliveries(Delivery.State.FAILED)))
     elif chosen is Filter.UNRELEASED:
         scores = scores.filter(graded=True, released=False)
     else:
         return columns
     found = set(scores.order_by().values_list("assignment_id", flat=True).distinct())
     return [assignment for assignment in columns if assignment.pk in found]
-
-
-def _newest(state: str) -> QuerySet[Delivery]:
-    """The deliveries of a score's newest version in this state, for a subquery of scores."""
-    # Not asked for their kind, which the score's id decides: a PostgreSQL that knows nothing of the table yet would
-    # take the index that begins with it, and read the whole of it for each score.
-    return Delivery.objects.filter(source_id=OuterRef("pk"), sequence=OuterRef("version"), state=state)
 
 
 def scores_seen(access: CourseAccess, people: Iterable[UUID] | None = None) -> QuerySet[Score]:
@@ -188,8 +181,8 @@ def counts(access: CourseAccess) -> Counts:
     return Counts(
         students=students.exclude(Exists(test_users)).count(),
         unreleased=scores.filter(graded=True, released=False).count(),
-        under_way=scores.filter(Exists(_newest(Delivery.State.PENDING).filter(due_at__isnull=False))).count(),
-        failed=scores.filter(Exists(_newest(Delivery.State.FAILED))).count(),
+        under_way=scores.filter(Exists(newest_deliveries(Delivery.State.PENDING).filter(due_at__isnull=False))).count(),
+        failed=scores.filter(Exists(newest_deliveries(Delivery.State.FAILED))).count(),
     )
 
 

@@ -14,7 +14,7 @@ from django.db.models.functions import Coalesce, Lower, NullIf
 from courses.models import Assignment, Course, Enrolment, Participation, RosterMember, Submission
 from events.models import Delivery
 from grades.models import Score
-from grades.passage import Passage, passage_of
+from grades.passage import Passage, newest_deliveries, passage_of
 from launches.course_access import CourseAccess
 from launches.mentoring import seen_by_mentor
 from launches.visits import Visit
@@ -174,14 +174,7 @@ def learners(access: CourseAccess, assignment: Assignment) -> QuerySet[Person]:
         )
         .annotate(
             is_test_user=Exists(LmsAccount.objects.filter(person=OuterRef("pk"), is_test_user=True)),
-            failed=Exists(
-                Delivery.objects.filter(
-                    kind=Delivery.Kind.GRADE,
-                    source_id=OuterRef("mark_id"),
-                    sequence=OuterRef("mark_version"),
-                    state=Delivery.State.FAILED,
-                )
-            ),
+            failed=Exists(newest_deliveries(Delivery.State.FAILED, "mark_id", "mark_version")),
             to_grade=Case(
                 When(submitted_at=None, then=Value(False)),
                 When(Q(mark_id=None) | Q(is_graded=False) | Q(submitted_at__gt=F("scored_at")), then=Value(True)),
