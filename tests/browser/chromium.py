@@ -100,9 +100,7 @@ def open_browser(
     context = playwright.chromium.launch_persistent_context(
         profile,
         executable_path=executable(),
-        # Frames of other sites stay in one process: where the LMS and the platform change places in a frame quickly,
-        # Playwright at times loses the frame that Chromium shows. What cookies and messages may do is as before.
-        args=["--no-sandbox", "--disable-site-isolation-trials"],
+        args=["--no-sandbox"],
         **{"viewport": {"width": 1280, "height": 900}, **options},  # type: ignore[arg-type]
     )
     try:
