@@ -64,6 +64,8 @@ def lms_course(
     try:
         for course in answer["organizations"][0]["courses"]:
             addresses[f"enroll:{course['code']}"] = course["enroll_url"]
+            for room in course["rooms"]:
+                addresses[f"room:{course['code']}/{room['slug']}"] = room["url"]
             for assignment in course["assignments"]:
                 addresses[f"{course['code']}/{assignment['slug']}"] = assignment["url"]
                 addresses[f"constant:{course['code']}/{assignment['slug']}"] = assignment["constant_url"]

@@ -5,20 +5,25 @@
 
   const NEEDED = ["camera", "microphone", "display-capture"];
 
-  // What the LMS's frame allows (its allow attribute). Browsers that do not say are taken to forbid it.
-  const mayStayInFrame = () => {
-    if (window.self === window.top) return false;
-    const policy = document.permissionsPolicy || document.featurePolicy;
-    if (!policy || typeof policy.allowsFeature !== "function") return false;
-    return NEEDED.every((feature) => policy.allowsFeature(feature));
-  };
+  const WORDS = { camera: "use your camera", microphone: "use your microphone", "display-capture": "share your screen" };
 
-  const words = () =>
-    window.self === window.top
-      ? "The session opens in a new window."
-      : mayStayInFrame()
-        ? "The session opens in this page."
-        : "The session opens in a new window: this frame may not use your camera or share your screen.";
+  // What the LMS's frame forbids of that (its allow attribute). Browsers that do not say are taken to forbid all.
+  const forbidden = () => {
+    const policy = document.permissionsPolicy || document.featurePolicy;
+    if (!policy || typeof policy.allowsFeature !== "function") return NEEDED;
+    return NEEDED.filter((feature) => !policy.allowsFeature(feature));
+  };
+  const isFramed = () => window.self !== window.top;
+  const mayStayInFrame = () => isFramed() && forbidden().length === 0;
+
+  const words = () => {
+    if (!isFramed()) return "The session opens in a new window.";
+    if (mayStayInFrame()) return "The session opens in this page.";
+    const missing = forbidden().map((feature) => WORDS[feature]);
+    const last = missing.pop();
+    const all = missing.length ? `${missing.join(", ")} or ${last}` : last;
+    return `The session opens in a new window: in here your course does not let it ${all}.`;
+  };
 
   const explain = () => {
     for (const place of document.querySelectorAll("[data-meeting-words]")) {
