@@ -188,7 +188,8 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 # acknowledgement to a Redis that went away meanwhile leaves the worker deaf.
 CELERY_TASK_ACKS_LATE = False
 CELERY_WORKER_POOL = "threads"
-CELERY_WORKER_CONCURRENCY = env.int("WORKER_THREADS", default=4)
+# One of them sends grades; those that wait for an LMS's roster or for meeting servers must leave it a place.
+CELERY_WORKER_CONCURRENCY = env.int("WORKER_THREADS", default=8)
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")

@@ -4,6 +4,7 @@ What concerns the server's file (its title, its end) is written here first, and 
 the server has done it: `carry_out`. Whether students see a recording is ours alone; servers know no such thing.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,6 +33,7 @@ LONGEST_TITLE = 255
 # After a failure: half a minute, doubled each time, and never more than six hours. A deletion is never given up.
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=30), timedelta(hours=6)
 LEASE = timedelta(minutes=2)
+RUN_SECONDS = 30.0
 
 
 class RecordingGone(Exception):
@@ -250,21 +252,23 @@ def note_gone(recordings: Sequence[UUID]) -> int:
 # What the server is told
 
 
-def carry_out(now: datetime | None = None, *, limit: int = 200) -> int:
+def carry_out(now: datetime | None = None, *, seconds: float = RUN_SECONDS) -> int:
     """Tells servers what is due: titles and deletions. Returns how many went well.
 
     Each is claimed by putting its next try off, so that two workers do not do the same, and a dead one's is taken up
     again. A server that does not answer keeps its other recordings waiting, and nobody else's.
     """
+    now = now or timezone.now()
+    deadline = time.monotonic() + seconds
     silent: set[UUID] = set()
     done = 0
-    due = Recording.objects.filter(due_at__lte=now or timezone.now()).order_by("due_at")
-    for recording in due.select_related("server", "room__course")[:limit]:
-        if recording.server_id in silent:
-            continue
-        claimed = Recording.objects.filter(pk=recording.pk, due_at=recording.due_at)
-        lease = timezone.now() + LEASE
-        if not claimed.update(due_at=lease):
+    while time.monotonic() < deadline:
+        due = Recording.objects.filter(due_at__lte=now).exclude(server__in=silent).order_by("due_at")
+        recording = due.select_related("server", "room__course").first()
+        if recording is None:
+            break
+        lease = max(timezone.now(), now) + LEASE
+        if not Recording.objects.filter(pk=recording.pk, due_at=recording.due_at).update(due_at=lease):
             continue
         recording.due_at = lease
         try:

@@ -14,9 +14,10 @@ from organizations.models import Organization, Person
 from recordings.attendance import attendance_of
 from recordings.library import carry_out, delete
 from recordings.models import Attendance, Meeting, MeetingServer, MeetingWebhook, Recording, Room
-from recordings.receiving import process_webhooks
+from recordings.receiving import process_webhooks, receive
 from recordings.reconciling import reconcile
 from recordings.sessions import end, identity_of, join, start
+from recordings.tests.webhooks import signed
 from tests.copying_at_once import at_once, errors_of
 
 
@@ -31,6 +32,7 @@ def scenes(url: str, key: str, secret: str) -> dict[str, Any]:
     return {
         "starts": _starts(Room.objects.create(course=course, slug="starts", title="Starts"), people),
         "webhooks": _webhooks(Room.objects.create(course=course, slug="webhooks", title="Webhooks"), server, people),
+        "same_webhook": _same_webhook(server, secret),
         "deletions": _deletions(Room.objects.create(course=course, slug="files", title="Files"), server),
         "reconciling": _reconciling(server),
     }
@@ -91,6 +93,15 @@ def _webhooks(room: Room, server: MeetingServer, people: list[Person]) -> dict[s
         "stored": sorted(Attendance.objects.filter(meeting=meeting).values_list("seconds", flat=True))
         == sorted(expected.values()),
     }
+
+
+def _same_webhook(server: MeetingServer, secret: str) -> dict[str, Any]:
+    """Twelve web processes receive the same webhook at the same moment."""
+    body = b'{"event": "room_created", "id": "the-same", "created_at": "1700000000", "room": {"room_id": "r"}}'
+    headers = {"Content-Type": "application/json", "Hash-Token": signed(body, key=server.api_key, secret=secret)}
+    answers = at_once([lambda: receive(server, headers, body) for _ in range(12)])
+    kept = MeetingWebhook.objects.filter(event_id="the-same").count()
+    return {"errors": errors_of(answers), "new": answers.count(True), "kept": kept}
 
 
 def _deletions(room: Room, server: MeetingServer) -> dict[str, Any]:

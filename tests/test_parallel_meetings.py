@@ -32,6 +32,10 @@ def test_six_workers_lose_no_webhook(scenes):
     assert scenes["webhooks"] == {"errors": [], "waiting": 0, "processed": 600, "wrong": 0, "stored": True}
 
 
+def test_one_webhook_received_twelve_times_at_once_is_kept_once(scenes):
+    assert scenes["same_webhook"] == {"errors": [], "new": 1, "kept": 1}
+
+
 def test_six_workers_delete_each_recording_once(scenes):
     assert scenes["deletions"] == {"errors": [], "done": 10, "deleted": 10, "events": 10}
 

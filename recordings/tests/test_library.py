@@ -154,9 +154,10 @@ def test_a_server_that_is_silent_keeps_nobody_elses_waiting(recording, monkeypat
     silent = FakeServer(trouble=ServerUnreachable("No connection."))
     rooms = [recording.room, RoomFactory()]
     use(monkeypatch, lambda server: silent if server.pk == rooms[0].server_id else fake)
-    others = [RecordingFactory(room=rooms[0], record_id=f"silent-{number}") for number in range(3)]
+    others = [RecordingFactory(room=rooms[0], record_id=f"silent-{number}") for number in range(20)]
     well = RecordingFactory(room=rooms[1], record_id="well")
     fake.record(rooms[1].room_id, "well")
+    # They are due before the other's.
     for one in (*others, well):
         delete(one, Actor.of(None))
     assert carry_out() == 1
