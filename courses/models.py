@@ -247,6 +247,7 @@ class ResourceLink(models.Model):
         ASSIGNMENT = "assignment", "An assignment"
         CONSTANT = "constant", "An assignment, by its constant URL"
         ENROLL = "enroll", "The course, to enroll"
+        ROOM = "room", "A live session's room"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     lms_course = models.ForeignKey(LmsCourse, models.CASCADE, related_name="resource_links")

@@ -327,7 +327,7 @@ EVENTS: dict[str, Description] = {
                     Field(
                         "was",
                         Kind.ID,
-                        "the assignment that it opened before",
+                        "the assignment or room that it opened before",
                         example_id(13),
                         sometimes="where it opened another",
                     ),

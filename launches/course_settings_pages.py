@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.core.paginator import Page, Paginator
 from django.db import transaction
 from django.db.models import QuerySet
@@ -22,7 +23,7 @@ from courses.course_settings import (
 )
 from courses.models import Assignment, Course, CourseAlias, LmsCourse, ResourceLink
 from grades.models import GradebookCell
-from launches.choices import LIMIT, choices, searched, tree
+from launches.choices import LIMIT, chosen_in, find, names_choice
 from launches.course_access import CourseAccess
 from launches.link_listing import (
     ListedLink,
@@ -33,18 +34,21 @@ from launches.link_listing import (
     links_to_enroll,
     listed_link,
     listed_modules,
+    listed_rooms_of,
     listed_rows,
     lms_courses_of,
     unmapped_links,
 )
-from launches.mapping import AlreadyMappedError, change_link
+from launches.mapping import AlreadyMappedError, change_link, shown_room
 from launches.searching import typed_search
+from recordings.models import Room
 
 ASSIGNMENTS_PER_PAGE = 50
 LINKS_PER_PAGE = 50
 LMS_COURSES_PER_PAGE = 10
 OTHER_LINKS_SHOWN = 20
 ALIASES_SHOWN = 100
+ROOMS_SHOWN = 50
 _CHANGED_MEANWHILE = (
     "Not saved: somebody else changed these settings while this page was open. Below is what you typed; what was "
     "saved meanwhile stands beside it. Save again to put yours over it."
@@ -122,6 +126,7 @@ def _page(
     lms_courses: Page[LmsCourse] = Paginator(lms_courses_of(access), LMS_COURSES_PER_PAGE).get_page(
         request.GET.get("lms")
     )
+    rooms = list(Room.objects.filter(course=course).order_by("position", "id")[: ROOMS_SHOWN + 1])
     unmapped = _first(access, unmapped_links(course))
     to_enroll = _first(access, links_to_enroll(course))
     aliases = list(course.aliases.order_by("value")[: ALIASES_SHOWN + 1])
@@ -147,6 +152,8 @@ def _page(
         "search": search,
         "page": page,
         "modules": listed_modules(access, list(page.object_list)),
+        "rooms": listed_rooms_of(access, rooms[:ROOMS_SHOWN]),
+        "more_rooms": len(rooms) > ROOMS_SHOWN,
         "lms_courses": lms_courses,
         "unmapped": unmapped[:OTHER_LINKS_SHOWN],
         "to_enroll": to_enroll[:OTHER_LINKS_SHOWN],
@@ -201,7 +208,9 @@ def link_page(request: HttpRequest, access: CourseAccess, link_id: UUID) -> Http
 
 
 def _load(access: CourseAccess, link_id: UUID) -> ResourceLink:
-    rows = changeable_links(access).select_related("lms_course__installation", "assignment__course", "course")
+    rows = changeable_links(access).select_related(
+        "lms_course__installation", "assignment__course", "course", "room_link__room__course"
+    )
     link = rows.filter(pk=link_id).first()
     if link is None:
         raise Http404
@@ -211,7 +220,7 @@ def _load(access: CourseAccess, link_id: UUID) -> ResourceLink:
 def _change(request: HttpRequest, access: CourseAccess, link: ResourceLink) -> HttpResponse:
     chosen = None
     if request.POST.get("do") != "unmap":
-        chosen = _choice(access, request.POST.get("assignment", ""))
+        chosen = chosen_in(request.POST, access.organization)
         if not is_free(link):
             raise Http404
     visit = access.visit if access.visit and access.visit.launch.resource_link_id == link.pk else None
@@ -220,7 +229,7 @@ def _change(request: HttpRequest, access: CourseAccess, link: ResourceLink) -> H
     except AlreadyMappedError:
         error = "Nothing was changed: somebody else has changed this link meanwhile. It stands here as it is now."
         return _link_page(request, access, _load(access, link.pk), error=error, status=409)
-    except (Assignment.DoesNotExist, ResourceLink.DoesNotExist, LmsCourse.DoesNotExist) as gone:
+    except ObjectDoesNotExist as gone:
         raise Http404 from gone
     if visit is not None and chosen is not None:
         return redirect("launch", visit.launch.id)
@@ -241,32 +250,24 @@ def _link_page(
         "course": access.course,
         "link": link,
         "is_free": is_free(link),
+        "room": shown_room(link),
         "error": error,
         "people": GradebookCell.objects.filter(resource_link=link).count(),
         "chosen": None,
     }
-    if is_free(link) and (named := request.GET.get("assignment")):
-        context["chosen"] = _choice(access, named)
+    if is_free(link) and names_choice(request.GET):
+        context["chosen"] = chosen_in(request.GET, access.organization)
     elif is_free(link):
         search = typed_search(request.GET)
-        everything = choices(access.organization)
-        found = list(searched(everything, search)[: LIMIT + 1])
+        found = find(access.organization, search)
         context |= {
             "search": search,
-            "branches": tree(found[:LIMIT], access.course.pk),
-            "is_cut": len(found) > LIMIT,
+            "branches": found.tree(access.course.pk),
+            "is_cut": found.is_cut,
             "limit": LIMIT,
-            "anything": bool(found) or (bool(search) and everything.exists()),
+            "anything": found.anything,
         }
     return render(request, "launches/course_link.html", context, status=status)
-
-
-def _choice(access: CourseAccess, named: str) -> Assignment:
-    pk = _uuid(named)
-    assignment = choices(access.organization).filter(pk=pk).first() if pk else None
-    if assignment is None:
-        raise Http404
-    return assignment
 
 
 def _uuid(text: str) -> UUID | None:

@@ -30,6 +30,8 @@ from courses.addresses import assignment_url, constant_url
 from courses.models import Assignment, Course, LmsCourse, Participation, ResourceLink
 from launches.course_access import CourseAccess
 from launches.models import Launch
+from recordings.addresses import room_url
+from recordings.models import Room
 
 # More links of one assignment stand on a page of their own.
 LINKS_SHOWN = 4
@@ -59,6 +61,20 @@ class ListedAssignment:
 
 
 @dataclass(frozen=True)
+class LinkedRoom:
+    """A room with its LTI integration URL and the latest of its links, out of `link_count`."""
+
+    room: Room
+    url: str
+    links: list[ListedLink]
+    link_count: int
+
+    @property
+    def more(self) -> int:
+        return self.link_count - len(self.links)
+
+
+@dataclass(frozen=True)
 class ListedModule:
     """A module's assignments; those of no module come under no name."""
 
@@ -70,7 +86,13 @@ def _opens(course: Course) -> Q:
     """Of links: whether they open the course. A link to enroll says so by its address, as its launches show."""
     launched = Launch.objects.filter(resource_link=OuterRef("pk"), course=course)
     to_enroll = Q(address_kind=ResourceLink.AddressKind.ENROLL) & Q(Exists(launched))
-    return Q(assignment__course=course) | Q(course=course) | to_enroll
+    return (
+        Q(assignment__course=course) | Q(course=course) | _OPENS_A_ROOM & Q(room_link__room__course=course) | to_enroll
+    )
+
+
+# What a link showed before it got an assignment or a course.
+_OPENS_A_ROOM = Q(assignment=None, course=None)
 
 
 def _links_of(course: Course) -> QuerySet[ResourceLink]:
@@ -85,7 +107,7 @@ def unmapped_links(course: Course) -> QuerySet[ResourceLink]:
 
 def links_to_enroll(course: Course) -> QuerySet[ResourceLink]:
     """The links that open the course itself."""
-    return _links_of(course).filter(_opens(course), assignment=None)
+    return _links_of(course).filter(_opens(course), assignment=None, room_link=None)
 
 
 @dataclass(frozen=True)
@@ -128,8 +150,13 @@ def changeable_links(access: CourseAccess) -> QuerySet[ResourceLink]:
     unmapped = Q(assignment=None, course=None, room_link=None, lms_course__course=course)
     links = (
         _links_of(course)
-        .filter(Q(assignment__course=course) | Q(course=course) | unmapped)
-        .exclude(address_kind=ResourceLink.AddressKind.ENROLL, assignment=None, course=None)
+        .filter(
+            Q(assignment__course=course)
+            | Q(course=course)
+            | _OPENS_A_ROOM & Q(room_link__room__course=course)
+            | unmapped
+        )
+        .exclude(address_kind=ResourceLink.AddressKind.ENROLL, assignment=None, course=None, room_link=None)
     )
     if not access.may_change:
         return links.none()
@@ -174,6 +201,24 @@ def listed_modules(access: CourseAccess, assignments: Sequence[Assignment]) -> l
             )
         )
     return modules
+
+
+def listed_rooms_of(access: CourseAccess, rooms: Sequence[Room]) -> list[LinkedRoom]:
+    """These rooms of the course, each with its first links, in the same order as those of assignments."""
+    links: dict[UUID, list[ResourceLink]] = {}
+    numbered = listed_rows(access, ResourceLink.objects.filter(_OPENS_A_ROOM, room_link__room__in=rooms)).annotate(
+        shown_room=F("room_link__room"),
+        number=Window(RowNumber(), partition_by=F("room_link__room"), order_by=_ORDER),
+        link_count=Window(Count("pk"), partition_by=F("room_link__room")),
+    )
+    for link in numbered.filter(number__lte=LINKS_SHOWN).order_by("shown_room", "number") if rooms else ():
+        links.setdefault(link.shown_room, []).append(link)
+    found = []
+    for room in rooms:
+        own = links.get(room.pk, [])
+        count = getattr(own[0], "link_count", 0) if own else 0
+        found.append(LinkedRoom(room, room_url(room), [listed_link(link) for link in own], count))
+    return found
 
 
 def integration_url(assignment: Assignment) -> str:

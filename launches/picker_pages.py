@@ -3,22 +3,22 @@
 from typing import Any
 from uuid import UUID
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
-from courses.models import Assignment
-from launches.choices import LIMIT, choices, searched, tree
+from launches.choices import LIMIT, chosen_in, find, names_choice
 from launches.mapping import AlreadyMappedError, map_link
 from launches.searching import typed_search
 from launches.visits import Visit, get_visit_for_teacher, launch_page
 
 
 def picker_page(request: HttpRequest, visit: Visit, *, error: str = "", status: int = 200) -> HttpResponse:
-    """The tree of what can be chosen, or, with `?assignment=`, the question whether this is the one."""
+    """The tree of what can be chosen, or, with `?assignment=` or `?room=`, the question whether this is the one."""
     chosen = None
-    if named := request.GET.get("assignment"):
-        chosen = _choice(visit, named)
+    if names_choice(request.GET):
+        chosen = chosen_in(request.GET, visit.organization)
     search = typed_search(request.GET)
     link = visit.launch.resource_link
     context: dict[str, Any] = {
@@ -30,41 +30,30 @@ def picker_page(request: HttpRequest, visit: Visit, *, error: str = "", status: 
         "error": error,
     }
     if chosen is None:
-        everything = choices(visit.organization)
-        found = list(searched(everything, search)[: LIMIT + 1])
+        found = find(visit.organization, search)
         own = link.lms_course.course_id if link else None
-        context |= {"branches": tree(found[:LIMIT], own), "is_cut": len(found) > LIMIT, "limit": LIMIT}
-        context["anything"] = bool(found) or (bool(search) and everything.exists())
+        context |= {"branches": found.tree(own), "is_cut": found.is_cut, "limit": LIMIT, "anything": found.anything}
     return render(request, "launches/picker.html", context, status=status)
 
 
 @launch_page
 @require_POST
 def choose(request: HttpRequest, launch_id: UUID) -> HttpResponse:
-    """Connects the link to the chosen assignment."""
+    """Connects the link to the chosen assignment or room."""
     visit = get_visit_for_teacher(request, launch_id)
     if visit.launch.resource_link is None:
         raise Http404
-    assignment = _choice(visit, request.POST.get("assignment", ""))
-    if visit.assignment is not None and visit.assignment.pk != assignment.pk:
+    chosen = chosen_in(request.POST, visit.organization)
+    stands_in = visit.assignment or visit.launch.room
+    if stands_in is not None and stands_in.pk != chosen.pk:
         return picker_page(request, visit, error=_TAKEN, status=409)
     try:
-        map_link(visit, assignment)
+        map_link(visit, chosen)
     except AlreadyMappedError:
         return picker_page(request, visit, error=_TAKEN, status=409)
-    except Assignment.DoesNotExist as gone:
+    except ObjectDoesNotExist as gone:
         raise Http404 from gone
     return redirect("launch", visit.launch.id)
 
 
 _TAKEN = "This link has been connected to something else meanwhile. Open it again from your course to see it."
-
-
-def _choice(visit: Visit, named: str) -> Assignment:
-    try:
-        assignment = choices(visit.organization).filter(pk=UUID(named)).first()
-    except ValueError:
-        assignment = None
-    if assignment is None:
-        raise Http404
-    return assignment

@@ -180,9 +180,6 @@ class AssignmentWithRoomAdmin(AssignmentAdmin):
         *AssignmentAdmin.fieldsets[2:],
     )
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Assignment]:
-        return super().get_queryset(request).select_related("attendance_grading__room")
-
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form_class = super().get_form(request, obj, change, **kwargs)
         rooms = scope_of(request).limit(
