@@ -36,7 +36,8 @@ class Claimed:
     claim: UUID
     deadline: float
     deliveries: list[Delivery]
-    silent: frozenset[Receiver] = frozenset()  # who has left requests unanswered, and rests or may soon
+    # Of whom something is due or under way: who has left requests unanswered, and who rests for it.
+    silent: frozenset[Receiver] = frozenset()
     resting: frozenset[Receiver] = frozenset()
 
 

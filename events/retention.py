@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from events.models import Attempt, Delivery, Mail
+from events.models import Attempt, Delivery, Mail, SilentHost
 from organizations.identifiers import first_uuid7_of
 
 OVER = (
@@ -19,6 +19,7 @@ OVER = (
 )
 KEPT_AT_LEAST = timedelta(days=1)
 MAILS_KEPT = timedelta(days=30)
+SILENCE_KEPT = timedelta(days=7)
 BATCH = 1000
 
 
@@ -70,4 +71,15 @@ def _delete(batch: list[UUID]) -> int:
 def forget_mails() -> int:
     """Deletes mails that were written 30 days ago, whether they left or not. Returns how many."""
     deleted, _ = Mail.objects.filter(id__lt=first_uuid7_of(timezone.now() - MAILS_KEPT)).delete()
+    return deleted
+
+
+def forget_silence() -> int:
+    """Deletes the notes of hosts that were silent, made a week ago, to which nothing is waiting to be sent. Returns how
+    many."""
+    waiting = Delivery.objects.filter(
+        organization=OuterRef("organization"), host=OuterRef("host"), state=Delivery.State.PENDING
+    )
+    old = SilentHost.objects.filter(~Exists(waiting), id__lt=first_uuid7_of(timezone.now() - SILENCE_KEPT))
+    deleted, _ = old.delete()
     return deleted

@@ -19,6 +19,7 @@ from events.claiming import Claimed, claim_due, take_over_expired
 from events.models import Attempt, Delivery
 from events.senders import Errand, Prepared, Result, Returned, Verdict, sender_of
 from events.settling import Ended, settle
+from events.sharing import Traffic
 from events.silence import Receiver, note_answers
 from lti.outbound import OutboundClient, OutboundFailed, OutboundPolicy, OutboundRefused, OutboundResponse
 from organizations.outbound import outbound_client
@@ -58,6 +59,14 @@ class _Flight:
     prepared: Prepared | Errand
     attempt_id: UUID
     since: float  # of time.monotonic
+
+    @property
+    def receiver(self) -> Receiver:
+        return _receiver(self.delivery)
+
+
+def _receiver(delivery: Delivery) -> Receiver:
+    return delivery.organization_id, delivery.host
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +141,7 @@ class _Run:
         self.client: OutboundClient = outbound_client(total_timeout=self.timeout)
         self.threads = _Threads(in_flight)
         self.flying: dict[Future[_Landing], _Flight] = {}
-        self.silent: Collection[Receiver] = ()
+        self.silent: set[Receiver] = set()
         self.landed = 0  # since the last look for due deliveries
         self.next_look = self.next_housekeeping = 0.0
 
@@ -173,7 +182,8 @@ class _Run:
             self.next_housekeeping = now + HOUSEKEEPING_SECONDS
             take_over_expired()
         claimed = claim_due(min(room, 2 * self.in_flight), here)
-        self.silent = claimed.silent
+        self.silent &= {flight.receiver for flight in self.flying.values()}
+        self.silent |= claimed.silent
         return claimed
 
     def _room(self, now: float) -> tuple[dict[str, int], int]:
@@ -186,15 +196,21 @@ class _Run:
     def _launch(self, claimed: Claimed) -> None:
         if not claimed.deliveries:
             return
+        known = {_receiver(delivery) for delivery in claimed.deliveries}
         prepared = _prepare(claimed.deliveries)
+        # Some turn out only now to go to another host than the claim knew.
+        elsewhere = Traffic(here={})
+        elsewhere.hear_of({_receiver(delivery) for delivery in claimed.deliveries} - known)
+        self.silent |= elsewhere.silent.keys()
+        resting = claimed.resting | elsewhere.resting
         here: list[Ended] = []
         to_send: list[tuple[Delivery, Prepared | Errand]] = []
         for delivery in claimed.deliveries:
             request = prepared[delivery.pk]
             if isinstance(request, Result):
                 here.append(Ended(delivery, request))
-            elif (delivery.organization_id, delivery.host) in claimed.resting:
-                # It turned out only now to go to this host; the next claim knows it.
+            elif _receiver(delivery) in resting:
+                # The next claim knows that it goes to this host.
                 here.append(Ended(delivery, _HOST_RESTS))
             else:
                 to_send.append((delivery, request))
@@ -243,15 +259,11 @@ class _Run:
     def _note_answers(self, landed: Sequence[tuple[_Flight, _Landing]]) -> None:
         landed = sorted(landed, key=lambda one: one[1].started_at)
         resting = note_answers(
-            (
-                ((flight.delivery.organization_id, flight.delivery.host), _answered(landing.answer))
-                for flight, landing in landed
-                if landing.answer is not None
-            ),
+            ((flight.receiver, _answered(landing.answer)) for flight, landing in landed if landing.answer is not None),
             self.silent,
         )
         for future, flight in self.flying.items():
-            if (flight.delivery.organization_id, flight.delivery.host) in resting:
+            if flight.receiver in resting:
                 # Only what has not left yet; it is written down as not sent with the next that land.
                 future.cancel()
 

@@ -10,7 +10,7 @@ from django.db.models import Model, QuerySet
 from django.utils import timezone
 
 from events.models import Event
-from events.retention import forget_deliveries, forget_mails
+from events.retention import forget_deliveries, forget_mails, forget_silence
 from grades.models import GradeDigest
 from launches.models import Launch, RefusalTally
 from organizations.api_tokens import ANSWERS_KEPT
@@ -38,12 +38,14 @@ class Forgotten:
     deliveries: int
     mails: int
     digests: int
+    silent_hosts: int
 
 
 def purge() -> Forgotten:
     """Deletes what is past its age: launches (with their nonces) and counts of refusals by the organization's days or
     LAUNCH_LOG_DAYS, events after 400 days, sessions that have expired, and the API's answers of a day ago. Deliveries
-    that are over go by DELIVERY_LOG_DAYS, mails after 30 days, and the notes of digests after 60."""
+    that are over go by DELIVERY_LOG_DAYS, mails after 30 days, the notes of digests after 60, and those of hosts that
+    were silent after a week."""
     now = timezone.now()
     launches = refusal_tallies = 0
     for organization_id, days in Organization.objects.values_list("id", "launch_log_days"):
@@ -62,6 +64,7 @@ def purge() -> Forgotten:
         deliveries=forget_deliveries(),
         mails=forget_mails(),
         digests=_delete(GradeDigest.objects.filter(id__lt=first_uuid7_of(now - DIGESTS_KEPT))),
+        silent_hosts=forget_silence(),
     )
 
 

@@ -11,10 +11,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from events import retention
-from events.models import Attempt, Delivery, Mail
-from events.retention import forget_deliveries, forget_mails
+from events.models import Attempt, Delivery, Mail, SilentHost
+from events.retention import SILENCE_KEPT, forget_deliveries, forget_mails, forget_silence
 from launches.retention import purge
-from organizations.identifiers import uuid7
+from organizations.identifiers import first_uuid7_of, uuid7
 from tests.factories import OrganizationFactory
 
 pytestmark = pytest.mark.django_db
@@ -176,3 +176,16 @@ def test_one_that_is_sent_again_at_that_moment_stays(organization):
     assert first.tries.count() == 1
     assert second.pk not in left()
     assert forget_deliveries() == 0
+
+
+def test_silence_is_forgotten_where_nothing_waits(organization):
+    ages = {"gone.example": SILENCE_KEPT * 2, "waits.example": SILENCE_KEPT * 3, "new.example": SILENCE_KEPT / 2}
+    for host, age in ages.items():
+        made_at = first_uuid7_of(timezone.now() - age)
+        SilentHost.objects.create(id=made_at, organization=organization, host=host, unanswered=1)
+    Delivery.objects.create(
+        organization=organization, kind="grade", target_id=uuid7(), source_id=uuid7(), sequence=1,
+        host="waits.example", give_up_at=timezone.now(),
+    )  # fmt: skip
+    assert forget_silence() == 1
+    assert sorted(SilentHost.objects.values_list("host", flat=True)) == ["new.example", "waits.example"]

@@ -9,6 +9,7 @@ import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
+from events import sharing
 from events.claiming import claim_due, take_over_expired
 from events.deliveries import deliver_due
 from events.models import Attempt, Delivery, SilentHost
@@ -44,6 +45,36 @@ def test_organizations_take_turns_whoever_came_first(settings):
     waiting(few, "b.example", 5)
     assert shares(claim_due(20).deliveries) == {(many.pk, "a.example"): 10, (few.pk, "b.example"): 5}
     assert shares(claim_due(20).deliveries) == {(many.pk, "a.example"): 20}
+
+
+def test_who_names_thousands_of_hosts_makes_no_claim_last(monkeypatch):
+    """So many are looked at, and what is due longest; the next organization's turn comes all the same."""
+    monkeypatch.setattr(sharing, "_MOST_HOSTS", 3)
+    many, few = OrganizationFactory(), OrganizationFactory()
+    minute_ago = timezone.now() - timedelta(minutes=1)
+    for number in range(10):
+        waiting(many, f"h{number}.example", 3, due_at=minute_ago)
+    waiting(few, "a.example", 1, due_at=minute_ago)
+    waiting(few, "b.example", 1, due_at=minute_ago)
+    seen = Counter(receiver[0] for receiver, _ in _receivers_with_due())
+    assert seen == {many.pk: 3, few.pk: 2}
+    Delivery.objects.filter(host="h9.example").update(due_at=timezone.now() - timedelta(hours=1))
+    assert shares(claim_due(8).deliveries)[many.pk, "h9.example"] >= 1
+    claimed = shares(claim_due(8).deliveries)
+    assert claimed[few.pk, "a.example"] == claimed[few.pk, "b.example"] == 1
+    for _ in range(10):
+        claim_due(8)
+    assert not Delivery.objects.filter(claim=None).exists()
+
+
+def test_old_notes_of_silence_are_not_read():
+    """A host that nobody calls any more costs the claims of others nothing."""
+    silent, other = OrganizationFactory(), OrganizationFactory()
+    for number in range(5):
+        note_answers([((silent.pk, f"gone{number}.example"), False)], ())
+    waiting(other, "a.example", 2)
+    claimed = claim_due(10)
+    assert (len(claimed.deliveries), claimed.silent) == (2, frozenset())
 
 
 def test_where_all_fits_all_is_claimed_at_once():
