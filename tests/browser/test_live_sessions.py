@@ -103,3 +103,24 @@ def test_pages_of_a_session_are_accessible_and_fit(browse: OpenBrowser) -> None:
     look(page)
     assert not found, "\n".join(found)
     assert not wide, "\n".join(wide)
+
+
+def test_a_frame_that_may_use_everything_shows_the_session_itself(browse: OpenBrowser, stack: Stack) -> None:
+    browser = browse()
+    browser.expected = ("/sandbox/state",)
+    alan = browser.be("Alan")
+    browser.open_link(alan, "Office hours")
+    allow = f"; camera {stack.platform_url}; microphone {stack.platform_url}; display-capture {stack.platform_url}"
+    alan.locator("iframe.tool").evaluate("(frame, allow) => { frame.allow += allow; frame.src = frame.src; }", allow)
+    room = alan.frame_locator("iframe.tool")
+    expect(room.get_by_text("The session opens in this page.")).to_be_visible()
+    room.get_by_role("button", name="Start the session").click()
+    session = room.frame_locator("iframe[name=session]")
+    expect(session.get_by_role("listitem").filter(has_text="Alan Turing")).to_be_visible(timeout=LATE)
+    expect(room.get_by_role("heading", name=re.compile("Live since"))).to_be_visible(timeout=LATE)
+    assert len(browser.context.pages) == 2, "no window was opened"
+    room.get_by_role("button", name="Close here").click()
+    expect(room.locator("iframe[name=session]")).to_have_count(0)
+    room.get_by_role("button", name="End for everybody…").click()
+    room.get_by_role("button", name="End the session").click()
+    expect(room.get_by_text("The session has ended.")).to_be_visible(timeout=LATE)
