@@ -1,5 +1,6 @@
 """Lists in pages: a cursor names the last row seen, so that rows which come or go meanwhile move nothing."""
 
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 
@@ -10,7 +11,8 @@ from pydantic import BaseModel, Field, ValidationInfo, model_validator
 from api.problems import FieldError, ProblemError
 
 Item = TypeVar("Item")
-Row = TypeVar("Row", bound=Model)
+Row = TypeVar("Row")
+Stored = TypeVar("Stored", bound=Model)
 
 
 class QueryParameters(BaseModel):
@@ -50,7 +52,7 @@ class Slice(Generic[Row]):
         self.next = next_cursor
 
 
-def slice_of(rows: QuerySet[Row], page: PageQuery, order: tuple[str, ...] = ("id",)) -> Slice[Row]:
+def slice_of(rows: QuerySet[Stored], page: PageQuery, order: tuple[str, ...] = ("id",)) -> Slice[Stored]:
     """The page of the rows in this order (`-` for descending), whose last field must be unique.
 
     Raises ProblemError (400) for a cursor that this list did not give out.
@@ -66,12 +68,29 @@ def slice_of(rows: QuerySet[Row], page: PageQuery, order: tuple[str, ...] = ("id
     return Slice(found, signing.Signer(salt=salt).sign_object(last))
 
 
-def _values(cursor: str, salt: str, count: int) -> list[str]:
+def slice_of_list(
+    rows: Sequence[Row], page: PageQuery, place: Callable[[Row], tuple[str, ...]], name: str
+) -> Slice[Row]:
+    """The page of rows that are no table's, in the order of `place`; `name` tells this list from others.
+
+    Raises ProblemError (400) for a cursor that this list did not give out.
+    """
+    salt = f"api.cursor.{name}"
+    if page.cursor:
+        after = tuple(_values(page.cursor, salt, len(place(rows[0])) if rows else None))
+        rows = [row for row in rows if place(row) > after]
+    if len(rows) <= page.limit:
+        return Slice(list(rows), None)
+    found = list(rows[: page.limit])
+    return Slice(found, signing.Signer(salt=salt).sign_object(list(place(found[-1]))))
+
+
+def _values(cursor: str, salt: str, count: int | None) -> list[str]:
     try:
         values = signing.Signer(salt=salt).unsign_object(cursor)
     except (signing.BadSignature, ValueError) as error:
         raise _invalid_cursor() from error
-    if not isinstance(values, list) or len(values) != count:
+    if not isinstance(values, list) or (count is not None and len(values) != count):
         raise _invalid_cursor()
     return values
 

@@ -11,6 +11,7 @@ from api.events import router as events
 from api.installations import router as installations
 from api.launches import router as launches
 from api.openapi import PlatformApi
+from api.rooms import router as rooms
 from api.scores import router as scores
 from api.webhooks import router as webhooks
 
@@ -22,6 +23,7 @@ api.add_router("", scores, tags=["Scores"])
 api.add_router("", deliveries, tags=["Deliveries"])
 api.add_router("", events, tags=["Events"])
 api.add_router("", webhooks, tags=["Webhooks"])
+api.add_router("", rooms, tags=["Live sessions"])
 api.add_router("", launches, tags=["Launches"])
 api.add_router("", installations, tags=["Installations"])
 

@@ -32,6 +32,8 @@ from lti.v1p3.tokens import BACKDATED
 from organizations.identifiers import random_token, uuid7
 from organizations.tool_keys import sign_jwt
 from organizations.upsert import upsert
+from recordings.addresses import room_url
+from recordings.models import Room
 
 logger = structlog.get_logger(__name__)
 
@@ -108,28 +110,44 @@ class Column(StrEnum):
     NO_POINTS = "no_points"
     NO_GRADES = "no_grades"
     NOT_TAKEN = "not_taken"
+    ROOM = "room"
 
 
-def column_for(selection: Selection, assignment: Assignment) -> Column:
+def column_for(selection: Selection, chosen: Assignment | Room) -> Column:
     """Whether the answer asks the LMS for a gradebook column.
 
     A platform that does not say whether it takes them gets them: those that do not know them pass them over (E2).
     """
-    if assignment.course.enroll_only:
+    if isinstance(chosen, Room):
+        return Column.ROOM
+    if chosen.course.enroll_only:
         return Column.NO_GRADES
-    if assignment.points_possible <= 0:
+    if chosen.points_possible <= 0:
         return Column.NO_POINTS
     if selection.kind == "canvas" or selection.accepts_line_item is False:
         return Column.NOT_TAKEN
     return Column.NEW
 
 
-def link_of(assignment: Assignment, selection: Selection, display: Display = Display.AS_LMS) -> LinkItem:
-    """The link that the LMS is offered for an assignment.
+def link_of(chosen: Assignment | Room, selection: Selection, display: Display = Display.AS_LMS) -> LinkItem:
+    """The link that the LMS is offered for an assignment or a room.
 
-    It names the assignment twice, by its URL and in `custom`, since an LMS may drop one of them (E7, C8).
+    It names it twice, by its URL and in `custom`, since an LMS may drop one of them (E7, C8). A room brings no grades,
+    and its own id: a copy of the course has other rooms.
     """
-    course = assignment.course
+    course = chosen.course
+    iframe = (course.iframe_width, course.iframe_height) if display is Display.IFRAME else None
+    window = Window(width=SIZE[0], height=SIZE[1]) if display is Display.WINDOW else None
+    if isinstance(chosen, Room):
+        return LinkItem(
+            url=room_url(chosen),
+            title=chosen.title.strip() or chosen.slug,
+            text="",
+            custom={"room": str(chosen.pk), "link_uuid": str(uuid7())},
+            iframe=iframe,
+            window=window,
+        )
+    assignment = chosen
     has_column = column_for(selection, assignment) is Column.NEW
     return LinkItem(
         url=constant_url(assignment) if course.constant_urls else assignment_url(assignment),
@@ -146,8 +164,8 @@ def link_of(assignment: Assignment, selection: Selection, display: Display = Dis
         else None,
         available=Period(assignment.opens_at, assignment.closes_at),
         submission=Period(end=assignment.due_at),
-        iframe=(course.iframe_width, course.iframe_height) if display is Display.IFRAME else None,
-        window=Window(width=SIZE[0], height=SIZE[1]) if display is Display.WINDOW else None,
+        iframe=iframe,
+        window=window,
     )
 
 
@@ -177,23 +195,23 @@ class Answer:
         return urlsplit(self.url).hostname or ""
 
 
-def answer_with(visit: Visit, assignments: Sequence[Assignment], display: Display = Display.AS_LMS) -> Answer:
-    """Answers the visit's request with these assignments, once (E8). They come from `choices.choices`.
+def answer_with(visit: Visit, chosen: Sequence[Assignment | Room], display: Display = Display.AS_LMS) -> Answer:
+    """Answers the visit's request with these assignments and rooms, once (E8). They come from `launches.choices`.
 
     With constant URLs the LMS course has to know which course it opens: it remembers the chosen one, if it opens none
     yet. Raises `NotAccepted` for a choice that the request does not take, and `LaunchError` ALREADY_ANSWERED.
     """
-    if any(assignment.course.organization_id != visit.organization.pk for assignment in assignments):
+    if any(one.course.organization_id != visit.organization.pk for one in chosen):
         raise ValueError("The assignment belongs to another organization.")
     selection = selection_from_json(visit.launch.selection or {})
-    if not assignments:
+    if not chosen:
         raise NotAccepted("Nothing is chosen yet.")
-    items = [link_of(assignment, selection, display) for assignment in assignments]
+    items = [link_of(one, selection, display) for one in chosen]
     check_choice(selection, items)
     answer = _answer(visit, selection, items, "")
     with transaction.atomic():
         _use_up(visit)
-        _remember_course(visit, {assignment.course for assignment in assignments if assignment.course.constant_urls})
+        _remember_course(visit, {one.course for one in chosen if one.course.constant_urls})
     logger.info("selection_answered", kind=selection.kind, items=len(items))
     return answer
 

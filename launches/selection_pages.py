@@ -9,7 +9,7 @@ from django.utils.encoding import iri_to_uri
 from django.views.decorators.http import require_POST
 
 from courses.models import Assignment
-from launches.choices import LIMIT, choices, searched, tree
+from launches.choices import LIMIT, choices, find, room_choices
 from launches.handoff import origin_of
 from launches.searching import SEARCH_LIMIT, typed_search
 from launches.selecting import (
@@ -26,6 +26,7 @@ from launches.selecting import (
 )
 from launches.visits import Visit, get_visit_for_teacher, launch_page
 from lti.selection import ITEM_LIMIT, NotAccepted, Selection
+from recordings.models import Room
 
 
 def selection(request: HttpRequest, visit: Visit) -> HttpResponse:
@@ -78,19 +79,24 @@ def _open_request(visit: Visit) -> Selection:
     return selection_from_json(visit.launch.selection)
 
 
-def _chosen(request: HttpRequest, visit: Visit) -> list[Assignment]:
-    """The assignments that the form names, in the order of the tree. One that may not be chosen is not found."""
+def _chosen(request: HttpRequest, visit: Visit) -> list[Assignment | Room]:
+    """The assignments and then the rooms that the form names, in the order of the tree. One that may not be chosen is
+    not found."""
     try:
         named = {UUID(text) for text in request.POST.getlist("item")}
     except ValueError as error:
         raise Http404 from error
-    found = list(choices(visit.organization).filter(pk__in=named)) if named else []
+    found: list[Assignment | Room] = []
+    if named:
+        found += choices(visit.organization).filter(pk__in=named)
+    if len(found) < len(named):
+        found += room_choices(visit.organization).filter(pk__in=named)
     if len(found) != len(named):
         raise Http404
     return found
 
 
-def _wrong_number(asked: Selection, chosen: list[Assignment]) -> str:
+def _wrong_number(asked: Selection, chosen: list[Assignment | Room]) -> str:
     if not chosen:
         return "Nothing is chosen yet. Choose what should be in your course."
     if len(chosen) > ITEM_LIMIT:
@@ -106,41 +112,41 @@ def _display(request: HttpRequest, asked: Selection) -> Display:
 
 
 def _tree_page(
-    request: HttpRequest, visit: Visit, asked: Selection, chosen: list[Assignment], *, error: str = ""
+    request: HttpRequest, visit: Visit, asked: Selection, chosen: list[Assignment | Room], *, error: str = ""
 ) -> HttpResponse:
     search = typed_search(request.POST)
-    everything = choices(visit.organization)
-    found = list(searched(everything, search)[: LIMIT + 1])
-    shown = found[:LIMIT]
+    found = find(visit.organization, search)
     lms_course = lms_course_of(visit)
-    chosen_ids = {assignment.pk for assignment in chosen}
-    shown_ids = {assignment.pk for assignment in shown}
+    chosen_ids = {one.pk for one in chosen}
+    shown_ids = {one.pk for one in [*found.assignments, *found.rooms]}
     context: dict[str, Any] = {
         "visit": visit,
         "asked": asked,
         "lms": context_from_json(visit.launch.selection or {}),
         "search": search,
         "error": error,
-        "branches": tree(shown, lms_course.course_id if lms_course else None),
-        "open_courses": {assignment.course_id for assignment in chosen},
+        "branches": found.tree(lms_course.course_id if lms_course else None),
+        "open_courses": {one.course_id for one in chosen},
         "chosen_ids": chosen_ids,
-        "not_shown": [assignment for assignment in chosen if assignment.pk not in shown_ids],
-        "is_cut": len(found) > LIMIT,
+        "not_shown": [one for one in chosen if one.pk not in shown_ids],
+        "is_cut": found.is_cut,
         "limit": LIMIT,
         "item_limit": ITEM_LIMIT,
-        "anything": bool(found) or bool(chosen) or (bool(search) and everything.exists()),
+        "anything": found.anything or bool(chosen),
     }
     response = render(request, "launches/selection.html", context, status=422 if error else 200)
     return _may_lead_to_the_lms(response, asked)
 
 
-def _preview_page(request: HttpRequest, visit: Visit, asked: Selection, chosen: list[Assignment]) -> HttpResponse:
+def _preview_page(
+    request: HttpRequest, visit: Visit, asked: Selection, chosen: list[Assignment | Room]
+) -> HttpResponse:
     context: dict[str, Any] = {
         "visit": visit,
         "asked": asked,
         "lms": context_from_json(visit.launch.selection or {}),
         "search": request.POST.get("q", "")[:SEARCH_LIMIT],
-        "planned": [(assignment, column_for(asked, assignment)) for assignment in chosen],
+        "planned": [(one, column_for(asked, one)) for one in chosen],
         "displays": displays_for(asked),
     }
     return _may_lead_to_the_lms(render(request, "launches/selection_preview.html", context), asked)

@@ -458,6 +458,8 @@ def test_no_api_operation_reaches_another_tenant(victim, stranger):
         "installation_id": victim.row(Installation).pk,
         "registration_id": victim.row(Registration).pk,
         "consumer_key": victim.row(LtiKey).consumer_key,
+        "room_id": victim.row(Room).pk,
+        "meeting_id": victim.row(Meeting).pk,
     }
     missing = {name: uuid.uuid4() for name in theirs}
     bodies: list[Any] = [{}, {"enabled": False}, {"name": "Mine now"}, {"points": 3}, {"code": "x", "name": "x"}]
@@ -487,6 +489,7 @@ def test_no_api_operation_answers_without_a_token(victim):
         values = {name: uuid.uuid4() for name in ("course_id", "assignment_id", "person_id", "delivery_id")}
         values["webhook_id"] = uuid.uuid4()
         values |= {"installation_id": uuid.uuid4(), "registration_id": uuid.uuid4(), "consumer_key": "x"}
+        values |= {"room_id": uuid.uuid4(), "meeting_id": uuid.uuid4()}
         response = Client().generic(method.upper(), api_address(path, values), b"{}", content_type="application/json")
         assert response.status_code == 401, (method, path)
 

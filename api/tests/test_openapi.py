@@ -11,6 +11,7 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 from django.test import Client
+from django.utils import timezone
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import checks
@@ -22,13 +23,16 @@ from events.endpoints import make_endpoint
 from events.models import Delivery, WebhookEndpoint
 from organizations.identifiers import uuid7
 from organizations.models import Installation, LtiKey, Person, Registration
+from recordings.models import Meeting, Room
 from tests.factories import (
     AssignmentFactory,
+    AttendanceFactory,
     CourseFactory,
     EnrolmentFactory,
     GradebookCellFactory,
     LtiKeyFactory,
     OrganizationFactory,
+    RecordingFactory,
     RegistrationFactory,
 )
 from tests.tenants import make_tenant
@@ -61,6 +65,11 @@ OPERATIONS = {
     "delete /webhooks/{webhook_id}",
     "post /webhooks/{webhook_id}/test",
     "get /webhooks/{webhook_id}/deliveries",
+    "get /rooms",
+    "get /rooms/{room_id}/meetings",
+    "get /rooms/{room_id}/recordings",
+    "get /meetings/{meeting_id}/attendance",
+    "get /meetings/{meeting_id}/attendance.csv",
     "get /launches",
     "get /installations",
     "patch /installations/{installation_id}",
@@ -156,6 +165,8 @@ def test_another_organizations_token_finds_nothing(client):
         "webhook_id": WebhookEndpoint,
         "installation_id": Installation,
         "registration_id": Registration,
+        "room_id": Room,
+        "meeting_id": Meeting,
     }
     theirs = {name: victim.row(model).pk for name, model in names.items()}
     theirs["consumer_key"] = victim.row(LtiKey).consumer_key
@@ -215,6 +226,8 @@ def described(db):
     enrolment = EnrolmentFactory(course=course)
     key = LtiKeyFactory(installation__organization=organization)
     GradebookCellFactory(assignment=assignment, person=enrolment.person)
+    meeting = AttendanceFactory(meeting__room__course=course, joined_at=timezone.now()).meeting
+    RecordingFactory(room=meeting.room)
     recorded = caller.put(f"/assignments/{assignment.id}/scores/{enrolment.person_id}", {"points": 5}).json()
     known = {
         "course_id": str(course.id),
@@ -225,6 +238,8 @@ def described(db):
         "consumer_key": key.consumer_key,
         "webhook_id": str(make_endpoint(organization, url="https://hooks.example/in").id),
         "registration_id": str(RegistrationFactory(installation=key.installation).id),
+        "room_id": str(meeting.room_id),
+        "meeting_id": str(meeting.id),
     }
     schema = schemathesis.openapi.from_dict(json.loads(caller.client.get("/api/v1/openapi.json").content))
     schema.app = WSGIHandler()

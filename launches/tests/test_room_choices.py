@@ -1,14 +1,23 @@
 """Rooms beside assignments: in the picker, on the LTI/LMS page, and as what a link shows."""
 
+import json
+
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from joserfc import jwt
+from joserfc.jwk import KeySet
 
 from courses.models import ResourceLink
 from events.models import Event
+from launches.models import Launch
+from lti.v1p3 import vocabulary as names
 from recordings.models import RoomLink
+from tests.choosing import by_lti_1p1, by_lti_1p3, posted
 from tests.factories import AssignmentFactory, CourseFactory, RoomFactory
-from tests.launching import STUDENT, TEACHER, launch
+from tests.launching import STUDENT, TEACHER, launch, launch_id_of
+from tests.platform_1p3 import platform_of
 from tests.visiting import Visitor, text_of
 
 pytestmark = pytest.mark.django_db
@@ -135,3 +144,53 @@ def test_an_address_that_names_a_room_wins(key, room):
     answer = visitor.post("launch-course-lti-link", link.pk, room=str(other.pk), seen=str(room.pk))
     assert answer.status_code == 404
     assert RoomLink.objects.get().room == room
+
+
+# ------------------------------------------------------------------------------------------------ choosing in the LMS
+
+
+@pytest.fixture
+def platform(key, loopback):
+    with platform_of(key.installation) as running:
+        yield running
+
+
+def test_a_room_is_inserted_over_lti_1p3_and_opens(client, platform, room, assignment):
+    chooser = by_lti_1p3(platform, accept_lineitem=True)
+    assert "Office hours" in text_of(chooser.get("launch"))
+    chosen = [str(room.pk), str(assignment.pk)]
+    preview = text_of(chooser.post("launch-selection", item=chosen, do="preview"))
+    assert "Add 2 links" in preview
+    assert "a room brings no grades" in preview
+    answer = posted(chooser.post("launch-selection-insert", item=chosen, display="iframe"))
+    published = Client().get(f"/lti/1p3/{platform.slug}/jwks.json").json()
+    claims = jwt.decode(answer.fields["JWT"], KeySet.import_key_set(published), algorithms=["RS256"]).claims
+    first, second = claims[names.CONTENT_ITEMS]
+    assert first["custom"]["assignment"] == str(assignment.pk)
+    assert (second["url"], second["title"]) == (f"http://testserver/lti/rooms/{room.pk}", "Office hours")
+    assert second["custom"]["room"] == str(room.pk)
+    assert "lineItem" not in second
+    by_url = platform.launch(client, second["url"], resource_link={"id": "made-1"})
+    by_custom = platform.launch(client, "", resource_link={"id": "made-2"}, custom=second["custom"])
+    for opened in (by_url, by_custom):
+        assert Launch.objects.get(pk=launch_id_of(opened)).room == room
+
+
+def test_a_room_is_inserted_over_lti_1p1(key, room):
+    chooser = by_lti_1p1(key)
+    answer = posted(chooser.post("launch-selection-insert", item=[str(room.pk)]))
+    (item,) = json.loads(answer.fields["content_items"])["@graph"]
+    assert (item["url"], item["custom"]["room"]) == (f"http://testserver/lti/rooms/{room.pk}", str(room.pk))
+    assert "lineItem" not in item
+
+
+def test_a_room_of_somebody_else_is_not_inserted(key, room):
+    chooser = by_lti_1p1(key)
+    assert chooser.post("launch-selection-insert", item=[str(RoomFactory().pk)]).status_code == 404
+    assert chooser.launch.answered_at is None
+
+
+def test_what_is_chosen_stays_through_a_search(key, room, assignment):
+    page = text_of(by_lti_1p1(key).post("launch-selection", item=[str(room.pk)], q="essay"))
+    assert "Chosen already" in page
+    assert "Office hours" in page
