@@ -1,6 +1,7 @@
 """What the doors of LTI 1.1 and 1.3 share: reading the request, and the way on for an accepted launch."""
 
 import structlog
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.request import UnreadablePostError
@@ -30,6 +31,13 @@ def framing_origin(request: HttpRequest) -> str:
     """The Origin of the page that posted the launch; "" where the browser hides it."""
     origin = request.headers.get("Origin", "")
     return "" if origin == "null" else origin
+
+
+def is_from_own_page(request: HttpRequest) -> bool:
+    """Whether a form comes from a page of ours, by the Origin that browsers add to every post to another site. Pages
+    that hide theirs ("null") are not ours; who is no browser sends none."""
+    origin = request.headers.get("Origin")
+    return origin is None or origin == settings.BASE_URL or origin.partition("://")[2] == request.get_host()
 
 
 def let_in(launch: Launch, browser: Browser) -> HttpResponse:

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from launches import lti_1p1, lti_1p3
 from launches.browser import browser_of, new_browser, remember_browser, ticket_is_for
 from launches.destinations import Resource, ResourceKind
+from launches.door import is_from_own_page
 from launches.models import Launch
 from launches.visits import get_visit, launch_page
 from organizations.models import Organization
@@ -76,6 +77,9 @@ def leave(request: HttpRequest, launch_id: UUID) -> HttpResponse:
 @require_POST
 def enter(request: HttpRequest, launch_id: UUID) -> HttpResponse:
     """Opens a launch in a new window with its one-time ticket, and binds it to the browser as it is there (D27)."""
+    if not is_from_own_page(request):
+        # Somebody else's page would bind its visitor's browser to a launch of its own choice.
+        return render(request, "launches/form_refused.html", status=403)
     if not ticket_is_for(request.POST.get("ticket", ""), launch_id):
         return render(request, "launches/ended.html", status=404)
     browser = browser_of(request) or new_browser()

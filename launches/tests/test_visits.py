@@ -86,6 +86,17 @@ def test_a_ticket_is_for_one_launch_and_five_minutes(client, key, path, time_mac
     assert Client().post(f"{page(first)}enter", {"ticket": ticket(first)}).status_code == 404
 
 
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://testserver.evil.example", "http://[", ""])
+def test_no_other_page_may_bind_a_browser_to_a_launch(client, key, path, origin):
+    response = launch(client, path, key)
+    sent = {"ticket": ticket(response)}
+    victim = Client()
+    assert victim.post(f"{page(response)}enter", sent, headers={"Origin": origin}).status_code == 403
+    assert not victim.cookies
+    own = settings.BASE_URL
+    assert victim.post(f"{page(response)}enter", sent, headers={"Origin": own}).status_code == 302
+
+
 def test_a_browser_that_returned_its_cookie_needs_no_ticket(client, key, path):
     assert ticket(launch(client, path, key))
     assert not ticket(launch(client, path, key))
