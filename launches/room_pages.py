@@ -24,6 +24,7 @@ from launches.searching import typed_search
 from launches.student_pages import StudentWork, student_work
 from recordings import attendance, library, sessions
 from recordings.models import AttendanceGrading, Meeting, MeetingServer, Recording
+from recordings.room_settings import resolve
 from recordings.sessions import RoomState, SessionError
 
 RECORDINGS_PER_PAGE = 20
@@ -121,8 +122,14 @@ def _for_staff(request: HttpRequest, access: RoomAccess, state: RoomState) -> di
     )
     # What a running session was started with counts, and not what the next one would be.
     refused = state.meeting.refused if state.meeting else [one.as_json() for one in resolved.refused]
+    is_known = state.meeting is not None and bool(state.meeting.settings)
+    if state.meeting is not None and is_known:
+        shown = settings_shown(resolve(policy={}, room=state.meeting.settings), with_sources=False)
+    else:
+        shown = settings_shown(resolved)
     return {
-        "settings_shown": settings_shown(resolved),
+        "settings_shown": shown,
+        "is_of_running_session": is_known,
         "refused": refusals_shown(refused),
         "differences": differences_shown(state.meeting.differences) if state.meeting else [],
         "meetings": Paginator(meetings, MEETINGS_PER_PAGE).get_page(request.GET.get("meetings")),

@@ -100,12 +100,13 @@ def in_words(name: str, value: Any) -> str:
     return str(value)
 
 
-def settings_shown(resolved: Resolved) -> list[ShownSetting]:
-    """All settings in the order of the settings page, with where each comes from."""
+def settings_shown(resolved: Resolved, *, with_sources: bool = True) -> list[ShownSetting]:
+    """All settings in the order of the settings page, with where each comes from unless that is not known any more."""
     shown = []
     for name in WORDINGS:
         value = getattr(resolved.settings, name)
-        source = "" if resolved.sources[name] == "default" else SOURCES[resolved.sources[name]]
+        named = with_sources and resolved.sources[name] != "default"
+        source = SOURCES[resolved.sources[name]] if named else ""
         at = value if isinstance(value, datetime) else None
         shown.append(ShownSetting(label_of(name), in_words(name, value), source, at))
     return shown

@@ -396,7 +396,17 @@ def test_settings_in_force_and_those_refused(key, room):
 def test_what_the_server_did_otherwise_is_shown(key, room):
     teacher = enter(key, room, TEACHER)
     MeetingFactory(room=room, differences=[{"name": "allow_polls", "asked": False, "applied": True}])
-    assert "Polls: asked for off, it is on" in text_of(teacher.get("launch"))
+    text = text_of(teacher.get("launch"))
+    assert "Polls: asked for off, it is on" in text
+    assert "Settings of the next session" in text
+    # A session keeps what it was started with.
+    Meeting.objects.update(settings={"room_duration": 75})
+    room.settings = {"room_duration": 30}
+    room.save()
+    text = text_of(teacher.get("launch"))
+    assert "Settings of this session" in text
+    assert "75 minutes" in text
+    assert "30 minutes" not in text
 
 
 def test_a_teacher_sets_what_the_organization_leaves_open(key, room):
