@@ -175,7 +175,17 @@ class LaunchAdmin(TenantAdmin):
         ("Who", {"fields": ["person", "looker_column", "role", "roles"]}),
         (
             "Where",
-            {"fields": ["installation", "key_column", "course", "assignment", "resource_link", "document_target"]},
+            {
+                "fields": [
+                    "installation",
+                    "key_column",
+                    "course",
+                    "assignment",
+                    "room",
+                    "resource_link",
+                    "document_target",
+                ]
+            },
         ),
         ("Custom parameters", {"fields": ["custom_column"], "classes": ["collapse"]}),
     )

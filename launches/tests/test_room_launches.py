@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import pytest
 from django.conf import settings
+from django.urls import reverse
 
 from courses.models import Enrolment, ResourceLink
 from events.models import Event
@@ -11,7 +12,7 @@ from grades.models import GradebookCell
 from launches.models import Launch
 from recordings.addresses import room_url
 from recordings.models import AttendanceGrading, RoomLink
-from tests.factories import AssignmentFactory, RoomFactory
+from tests.factories import AssignmentFactory, MembershipFactory, RoomFactory
 from tests.launching import STUDENT, TEACHER, launch, launch_id_of
 
 pytestmark = pytest.mark.django_db
@@ -143,3 +144,11 @@ def test_statements_of_a_returning_persons_launch_of_a_room(client, key, room, d
         launch(client, path_of(room), key, STUDENT)
     with django_assert_max_num_queries(10):
         assert launch(client, path_of(room), key, STUDENT).status_code == 302
+
+
+def test_the_launch_log_names_the_room(client, key, room):
+    row = launched(launch(client, path_of(room), key))
+    owner = MembershipFactory(organization=room.course.organization).user
+    client.force_login(owner, backend="django.contrib.auth.backends.ModelBackend")
+    page = client.get(reverse("admin:launches_launch_change", args=[row.pk])).content.decode()
+    assert room.title in page
