@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -38,12 +39,21 @@ def scenes(url: str, key: str, secret: str) -> dict[str, Any]:
     }
 
 
+def _start(room: Room, teacher: Person) -> Any:
+    return start(room, teacher).pk
+
+
+def _come_in(webhooks: list[MeetingWebhook]) -> int:
+    MeetingWebhook.objects.bulk_create(webhooks)
+    return 0
+
+
 def _starts(room: Room, people: list[Person]) -> dict[str, Any]:
     """Twelve teachers start and enter at the same moment; then all of them end it."""
     teachers = people[:12]
-    started = at_once([lambda one=one: start(room, one).pk for one in teachers])
-    entered = at_once([lambda one=one: join(room, one, is_moderator=True) for one in teachers])
-    ended = at_once([lambda one=one: end(room, one) for one in teachers])
+    started = at_once([partial(_start, room, one) for one in teachers])
+    entered = at_once([partial(join, room, one, is_moderator=True) for one in teachers])
+    ended = at_once([partial(end, room, one) for one in teachers])
     return {
         "errors": errors_of([*started, *entered, *ended]),
         "meetings": Meeting.objects.filter(room=room).count(),
@@ -80,7 +90,7 @@ def _webhooks(room: Room, server: MeetingServer, people: list[Person]) -> dict[s
         for kind, at, payload in rows
     ]  # fmt: skip
     parts = [made[begin::6] for begin in range(6)]
-    deeds: list[Any] = [lambda part=part: MeetingWebhook.objects.bulk_create(part) and 0 for part in parts]
+    deeds: list[Any] = [partial(_come_in, part) for part in parts]
     deeds += [process_webhooks for _ in range(6)]
     answers = at_once(deeds)
     answers.append(process_webhooks())
