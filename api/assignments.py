@@ -18,11 +18,11 @@ from api.schemas.courses import (
     assignment_out,
     assignment_urls_out,
 )
-from courses.cartridge import export_cartridge
 from courses.exports import CSV_TYPE, as_csv, as_download, download_name, urls_of
 from courses.models import Assignment, Course
 from lti.cartridge import CartridgeVersion
 from recordings.definitions import AssignmentDefinition, change_assignment, make_assignment
+from recordings.exports import export_cartridge, room_rows
 
 router = Router()
 CONFLICT = {"x-problems": [409]}
@@ -93,11 +93,12 @@ def list_assignment_urls(request: HttpRequest, course_id: UUID, page: Query[Page
     },
 )
 def export_assignment_urls(request: HttpRequest, course_id: UUID) -> HttpResponse:
-    """The same as a table for a spreadsheet. No cell is read as a formula. A `constant_url` opens the assignment while
-    the course's constant URLs are on."""
+    """The same as a table for a spreadsheet, and after them the course's rooms, in the module “Live sessions” and
+    without points. No cell is read as a formula. A `constant_url` opens the assignment while the course's constant URLs
+    are on."""
     course = get_own(request, Course.objects.all(), course_id)
     assignments = _assignments(request).filter(course=course).order_by(*IN_THE_COURSE)
-    content = as_csv(urls_of(assignment) for assignment in assignments)
+    content = as_csv([*(urls_of(assignment) for assignment in assignments), *room_rows(course)])
     return as_download(content, CSV_TYPE, download_name(course, "assignment-urls.csv"))
 
 
@@ -126,8 +127,8 @@ class CartridgeQuery(QueryParameters):
     },
 )
 def export_course_cartridge(request: HttpRequest, course_id: UUID, query: Query[CartridgeQuery]) -> HttpResponse:
-    """Modules as folders, assignments as LTI links: with constant URLs on, their constant URLs and the course's target
-    id. No key and no secret is in it."""
+    """Modules as folders, assignments and rooms as LTI links; assignments with constant URLs on by their constant URLs,
+    with the course's target id. No key and no secret is in it."""
     course = get_own(request, Course.objects.select_related("organization"), course_id)
     version = CartridgeVersion(query.version)
     return as_download(

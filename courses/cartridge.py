@@ -6,7 +6,7 @@ from django.db.models import F
 from courses.addresses import assignment_url, constant_url
 from courses.models import Assignment, Course
 from lti.basic_lti_link import Vendor
-from lti.cartridge import Cartridge, CartridgeFolder, CartridgeLink, CartridgeVersion, write_cartridge
+from lti.cartridge import Cartridge, CartridgeFolder, CartridgeLink
 from lti.texts import legal_in_xml
 
 
@@ -32,11 +32,6 @@ def cartridge_of(course: Course) -> Cartridge:
         vendor=Vendor("lti-platform", course.organization.name, settings.BASE_URL),
         folders=[CartridgeFolder(folder, title, links) for folder, (title, links) in folders.items()],
     )
-
-
-def export_cartridge(course: Course, version: CartridgeVersion) -> bytes:
-    """The course's ``.imscc`` file; the same course gives the same bytes."""
-    return write_cartridge(cartridge_of(course), version)
 
 
 def _link(assignment: Assignment, course: Course) -> CartridgeLink:

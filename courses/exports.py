@@ -19,13 +19,13 @@ _NAME_LIMIT = 80
 
 @dataclass(frozen=True)
 class AssignmentUrls:
-    """One assignment with what an LMS needs to open it."""
+    """One assignment with what an LMS needs to open it; `points` is None for what has none."""
 
     id: UUID
     course: str
     module: str
     assignment: str
-    points: Decimal
+    points: Decimal | None
     url: str
     constant_url: str
 
@@ -52,11 +52,12 @@ def rows_that_launch(course: Course) -> list[AssignmentUrls]:
 
 def as_csv(rows: Iterable[AssignmentUrls]) -> bytes:
     """CSV (RFC 4180) in UTF-8 with a byte order mark, which Excel wants; no cell is read as a formula."""
-    cells = (
-        (row.course, row.module, row.assignment, f"{row.points.normalize():f}", row.url, row.constant_url)
-        for row in rows
-    )
+    cells = ((row.course, row.module, row.assignment, _number(row.points), row.url, row.constant_url) for row in rows)
     return "".join(csv_lines(COLUMNS, cells)).encode()
+
+
+def _number(points: Decimal | None) -> str:
+    return "" if points is None else f"{points.normalize():f}"
 
 
 def download_name(course: Course, ending: str) -> str:

@@ -7,13 +7,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from courses.cartridge import export_cartridge
 from courses.exports import CSV_TYPE, as_csv, as_download, download_name, rows_that_launch
 from courses.models import Assignment
 from launches.course_access import CourseAccess
 from launches.export_notes import Export, Note, notes_for
 from lti.cartridge import CartridgeVersion
 from organizations.addresses import tool_addresses
+from recordings.exports import export_cartridge, room_rows
+from recordings.models import Room
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def exports(request: HttpRequest, access: CourseAccess) -> HttpResponse:
 @require_safe
 def assignment_urls(request: HttpRequest, access: CourseAccess) -> HttpResponse:
     """The URLs as a table for a spreadsheet: only those that launch as the course is set now."""
-    content = as_csv(rows_that_launch(access.course))
+    content = as_csv([*rows_that_launch(access.course), *room_rows(access.course)])
     return as_download(content, CSV_TYPE, download_name(access.course, "assignment-urls.csv"))
 
 
@@ -61,6 +62,7 @@ def _page(request: HttpRequest, access: CourseAccess, *, error: str = "", status
         "files": [offer for offer in offers if offer.is_file],
         "addresses": [offer for offer in offers if not offer.is_file],
         "count": Assignment.objects.filter(course=course).count(),
+        "rooms": Room.objects.filter(course=course).count(),
         "target": f"course_target_id={course.code}" if course.constant_urls else "",
         "error": error,
     }
@@ -75,7 +77,7 @@ def _offers(access: CourseAccess) -> list[Offer]:
         (
             Export.CARTRIDGE_1P3,
             "Common Cartridge 1.3",
-            "For Canvas, Blackboard, Brightspace and Sakai: modules as folders, each assignment as a link of the tool.",
+            "For Canvas, Blackboard, Brightspace and Sakai: modules as folders, each assignment and room as a link.",
             f"{file}?version=1.3",
         ),
         (
@@ -87,7 +89,7 @@ def _offers(access: CourseAccess) -> list[Offer]:
         (
             Export.CSV,
             "Assignment URLs (CSV)",
-            "A table for making links by hand, or for a script.",
+            "A table for making links by hand, or for a script. Rooms of live sessions come after the assignments.",
             access.url("assignment-urls"),
         ),
         (

@@ -11,7 +11,7 @@ from django.core.cache import cache
 from django.test import Client
 from lxml import etree
 
-from courses.cartridge import cartridge_of, export_cartridge
+from courses.cartridge import cartridge_of
 from courses.models import Course
 from launches.export_notes import Export, notes_for
 from launches.models import Launch
@@ -20,8 +20,9 @@ from lti.cartridge import MANIFEST, CartridgeVersion
 from lti.tests.schemas import LINK_SCHEMAS, MANIFEST_SCHEMAS, complaints
 from lti.v1p3 import vocabulary as names
 from organizations.models import Membership
-from tests.factories import AssignmentFactory, CourseFactory, LtiKeyFactory, MembershipFactory
-from tests.launching import launch, launch_id_of
+from recordings.exports import export_cartridge
+from tests.factories import AssignmentFactory, CourseFactory, LtiKeyFactory, MembershipFactory, RoomFactory
+from tests.launching import TEACHER, launch, launch_id_of
 from tests.platform_1p3 import platform_of
 from tests.visiting import mentor, student, teacher, text_of
 
@@ -311,3 +312,37 @@ def test_another_organizations_key_opens_none_of_them(course):
     for url, custom in exported_links(course):
         response = launch(Client(), url.removeprefix("http://testserver"), foreign, **custom)
         assert response.status_code == 404
+
+
+# ------------------------------------------------------------------------------------------------------- the rooms
+
+
+@pytest.mark.parametrize("version", list(CartridgeVersion))
+def test_rooms_are_in_the_cartridge_and_open(course, key, client, version):
+    room = RoomFactory(course=course, title=HOSTILE, slug="hours", position=1)
+    RoomFactory(course=course, title="First", position=0)
+    packed = export_cartridge(course, version)
+    assert packed == export_cartridge(course, version)
+    by_url = {link.url: link for link in links_of(packed)}
+    link = by_url[f"http://testserver/lti/rooms/{room.pk}"]
+    assert (link.title, link.points) == (HOSTILE, None)
+    for name, content in files_of(packed).items():
+        schemas = MANIFEST_SCHEMAS if name == MANIFEST else LINK_SCHEMAS
+        assert complaints(schemas[version], content) == []
+    opened = launch(client, link.url.removeprefix("http://testserver"), key, TEACHER)
+    assert Launch.objects.get(pk=launch_id_of(opened)).room == room
+
+
+def test_rooms_stand_in_the_table_after_the_assignments(course):
+    room = RoomFactory(course=course, title="=Hours")
+    rows = table_of(signed_in(course).get(page_of(course, "assignment-urls.csv")))
+    assert len(rows) == 4
+    assert rows[-1] == {
+        "course": rows[0]["course"],
+        "module": "Live sessions",
+        "assignment": "'=Hours",
+        "points": "",
+        "url": f"http://testserver/lti/rooms/{room.pk}",
+        "constant_url": "",
+    }
+    assert "1 room of live sessions" in text_of(signed_in(course).get(page_of(course)))
