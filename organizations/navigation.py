@@ -32,7 +32,6 @@ def sidebar(request: HttpRequest) -> list[Item]:
             "Teaching",
             _item("Courses", "courses_course_changelist", "school"),
             _item("Assignments", "courses_assignment_changelist", "assignment"),
-            _item("Live sessions", "recordings_room_changelist", "video_camera_front"),
             _item("Rooms", "recordings_room_changelist", "video_camera_front"),
             _item("LMS courses", "courses_lmscourse_changelist", "link"),
             _item("Enrolments", "courses_enrolment_changelist", "how_to_reg"),
