@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from events.models import Mail, WebhookEndpoint
 from events.waking import knock
-from organizations.models import Organization
+from organizations.models import Membership, Organization
 
 logger = structlog.get_logger(__name__)
 
@@ -141,14 +141,17 @@ def _claimed(pk: UUID) -> Mail | None:
 
 
 def _is_so(mail: Mail) -> bool:
-    """Whether what the mail tells of is still so, days later perhaps."""
+    """Whether what the mail tells of is still so, days later perhaps, and its receiver is still who may hear of it."""
+    if mail.kind == Mail.Kind.GRADE_DIGEST:
+        # Switched off for everybody since.
+        return mail.organization.grade_digest
+    owners = mail.organization.memberships.filter(role=Membership.Role.OWNER, user__is_active=True)
+    if not owners.filter(user__email=mail.address).exists():
+        return False
     endpoints = WebhookEndpoint.objects.filter(pk=mail.about)
     if mail.kind == Mail.Kind.WEBHOOK_WARNING:
         return endpoints.filter(enabled=True, failing_since__isnull=False).exists()
-    if mail.kind == Mail.Kind.WEBHOOK_DISABLED:
-        return endpoints.filter(enabled=False).exclude(disabled_reason="").exists()
-    # Switched off for everybody since.
-    return mail.organization.grade_digest
+    return endpoints.filter(enabled=False).exclude(disabled_reason="").exists()
 
 
 def _put_off(mail: Mail, reason: str) -> None:

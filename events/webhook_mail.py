@@ -10,6 +10,7 @@ from django.utils import timezone
 from events.mails import Letter, write_mails
 from events.models import Delivery, Mail, WebhookEndpoint
 from organizations.models import Membership
+from organizations.service_hosts import host_of
 
 _KINDS = {"warning": Mail.Kind.WEBHOOK_WARNING, "disabled": Mail.Kind.WEBHOOK_DISABLED}
 _SUBJECTS = {"warning": "A webhook of {} fails", "disabled": "A webhook of {} was disabled"}
@@ -27,6 +28,8 @@ def write_to_owners(endpoint: WebhookEndpoint, about: Literal["warning", "disabl
     last = Delivery.objects.filter(endpoint=endpoint).exclude(last_error="").order_by("-id").first()
     context = {
         "endpoint": endpoint,
+        # The host alone: the rest of a webhook's URL may be what keeps others out, and mails are kept for years.
+        "name": endpoint.description or f"at {host_of(endpoint.url)}",
         "organization": organization,
         "last_error": last.last_error if last else "",
         "url": f"{settings.BASE_URL}{reverse('admin:events_webhookendpoint_change', args=[endpoint.pk])}",

@@ -195,6 +195,27 @@ def test_a_warning_counts_from_when_it_left(organization, monkeypatch):
     assert WebhookEndpoint.objects.get().warned_at is not None
 
 
+@pytest.mark.parametrize("about", ["warning", "disabled"])
+def test_a_mail_names_no_address_that_may_be_a_key(organization, about):
+    endpoint = make_endpoint(organization, url="https://hooks.example/services/T0/kept-to-oneself?key=abc")
+    WebhookEndpoint.objects.update(failing_since=timezone.now() - timedelta(days=4))
+    endpoint.refresh_from_db()
+    write_to_owners(endpoint, about)
+    row = Mail.objects.get()
+    assert "the webhook at hooks.example of Acme" in row.body
+    assert "kept-to-oneself" not in row.subject + row.body
+    assert "abc" not in row.body
+
+
+def test_who_is_no_owner_any_more_is_not_told(organization):
+    MembershipFactory(organization=organization, user__email="p@acme.example", role=Membership.Role.OWNER)
+    endpoint = make_endpoint(organization, url="https://hooks.example/in")
+    _switch_off(endpoint, "It answered 410 Gone.")
+    Membership.objects.filter(user__email="o@acme.example").update(role=Membership.Role.TEACHER)
+    assert send_due_mails() == Mailed(sent=1, unneeded=1)
+    assert [message.to for message in mail.outbox] == [["p@acme.example"]]
+
+
 def test_what_is_not_so_any_more_is_not_mailed(organization):
     endpoint = make_endpoint(organization, url="https://hooks.example/in")
     _switch_off(endpoint, "It answered 410 Gone.")
