@@ -69,6 +69,10 @@ def test_course_of_the_answer(tmp_path: Path) -> None:
                     {
                         "code": course["code"],
                         "enroll_url": f"http://localhost:8000/lti/courses/{course['code']}/enroll",
+                        "rooms": [
+                            {"slug": one["slug"], "url": f"http://localhost:8000/lti/rooms/{one['slug']}"}
+                            for one in course.get("rooms", [])
+                        ],
                         "assignments": [
                             {
                                 "slug": one["slug"],
@@ -91,6 +95,7 @@ def test_course_of_the_answer(tmp_path: Path) -> None:
     assert by_slug["notes-new-tab"].url == by_slug["notes"].url
     assert by_slug["notes-new-tab"].container == "window"
     assert by_slug["safety"].url.endswith("/enroll")
+    assert by_slug["office-hours"].url == "http://localhost:8000/lti/rooms/office-hours"
     assert by_slug["safety"].maximum is None
     assert by_slug["machines"].url == by_slug["machines-next-term"].url == "http://localhost:8000/lti/constant/machines"
     copy = course.course_of(by_slug["machines-next-term"])
