@@ -20,6 +20,7 @@ from tests.factories import (
     GradebookCellFactory,
     OrganizationFactory,
     PersonFactory,
+    RoomFactory,
 )
 
 PAGE = django_settings.BASE_DIR / "docs" / "api.md"
@@ -85,6 +86,7 @@ def test_every_call_answers_what_the_page_says(live_server, settings, memory_que
     organization = OrganizationFactory()
     course = CourseFactory(organization=organization, code="cs101", name="Introduction")
     person = PersonFactory(organization=organization, name="Ada Lovelace")
+    room = RoomFactory(course=course, slug="office-hours", title="Office hours")
     EnrolmentFactory(course=course, person=person)
     EnrolmentFactory(course=course)
     assignment = AssignmentFactory(course=course, points_possible=10)
@@ -95,6 +97,7 @@ def test_every_call_answers_what_the_page_says(live_server, settings, memory_que
         "TOKEN": Caller(organization).token,
         "COURSE": str(course.pk),
         "ASSIGNMENT": str(assignment.pk),
+        "ROOM": str(room.pk),
         "PERSON": str(person.pk),
         "EVENT": str(event.pk),
     }
