@@ -106,7 +106,7 @@ def test_course_of_the_answer(tmp_path: Path) -> None:
     moodle = course.registered_tools[0]
     assert moodle.redirect_uris == ("http://localhost:8000/lti/1p3/demo/launch",)
     assert moodle.is_active
-    assert [link.slug for link in course.links if link.client_id] == ["first-bug"]
+    assert [link.slug for link in course.links if link.client_id] == ["first-bug", "office-hours"]
     assert by_slug["first-bug"].client_id == moodle.client_id
     assert kept["DEMO_API_TOKEN"] not in repr(course)
     assert kept["DEMO_SHARED_SECRET"] not in repr(course)
