@@ -76,7 +76,7 @@ def list_assignment_urls(request: HttpRequest, course_id: UUID, page: Query[Page
     """What an LMS needs to open each assignment of the course, in the order of the course."""
     course = get_own(request, Course.objects.all(), course_id)
     part = slice_of(_assignments(request).filter(course=course), page, IN_THE_COURSE)
-    rows = [assignment_urls_out(urls_of(assignment)) for assignment in part.rows]
+    rows = [assignment_urls_out(assignment) for assignment in part.rows]
     return Page(items=rows, next=part.next)
 
 

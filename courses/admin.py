@@ -144,7 +144,7 @@ class AssignmentAdmin(TenantAdmin):
     list_filter = [("course", TenantRelatedFilter), "kind", "enabled"]
     search_fields = ["title", "slug", "course__name", "course__code"]
     autocomplete_fields = ["course"]
-    fieldsets = (
+    fieldsets: tuple[tuple[str | None, dict[str, Any]], ...] = (
         (None, {"fields": ["course", "module", "title", "slug", "kind", "enabled"]}),
         ("Work", {"fields": ["points_possible", "body", "content_url"]}),
         ("Time", {"fields": ["opens_at", "due_at", "closes_at"], "description": "All times are UTC."}),

@@ -51,6 +51,6 @@ def reason_to_keep(course: Course, lock: bool, **kwargs: Any) -> str:
     )
     if held:
         return "A live session was held in the copy already. Archive the course instead."
-    if rooms.exclude(created_at=course.copied_at).exists():
+    if course.copied_at is not None and rooms.exclude(created_at=course.copied_at).exists():
         return "Rooms were added to the copy. Archive the course instead."
     return ""

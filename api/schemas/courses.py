@@ -9,7 +9,7 @@ from pydantic.config import JsonDict
 from api.schemas.values import Number
 from courses.addresses import assignment_url, constant_url, enroll_url
 from courses.definitions import Code, CourseSettings, Slug, as_a_change
-from courses.exports import AssignmentUrls
+from courses.exports import urls_of
 from courses.models import Assignment, Course
 from organizations.input_types import Input, Line
 from recordings.definitions import AssignmentSettings, grading_of
@@ -237,14 +237,15 @@ def _attendance_out(grading: AttendanceGrading) -> AttendanceOut:
     )
 
 
-def assignment_urls_out(row: AssignmentUrls) -> AssignmentUrlsOut:
-    """The row as it is."""
+def assignment_urls_out(assignment: Assignment) -> AssignmentUrlsOut:
+    """The row of the assignment; its course and module should be loaded with it."""
+    row = urls_of(assignment)
     return AssignmentUrlsOut(
         id=row.id,
         course=row.course,
         module=row.module,
         assignment=row.assignment,
-        points=row.points,
+        points=assignment.points_possible,
         url=row.url,
         constant_url=row.constant_url,
     )
