@@ -169,9 +169,9 @@ def _switch(name: str, value: Any, is_forced: bool) -> forms.ChoiceField:
         required=False,
         initial=initial,
         choices=[
-            ("", f"Nothing set: {built_in} where nobody sets it"),
-            ("on", "On where nobody sets it"),
-            ("off", "Off where nobody sets it"),
+            ("", f"As built in: {built_in}, unless somebody sets it"),
+            ("on", "On, unless somebody sets it"),
+            ("off", "Off, unless somebody sets it"),
             ("always-on", "Always on"),
             ("always-off", "Always off"),
         ],
@@ -181,10 +181,10 @@ def _switch(name: str, value: Any, is_forced: bool) -> forms.ChoiceField:
 
 def _value_field(name: str, value: Any) -> forms.Field:
     wording = WORDINGS[name]
-    label = f"{wording.label}, in {wording.unit}" if wording.unit == "minutes" else wording.label
-    common: dict[str, Any] = {"label": label, "help_text": wording.text, "required": False, "initial": value}
+    common: dict[str, Any] = {"label": wording.label, "help_text": wording.text, "required": False, "initial": value}
     if isinstance(getattr(RoomSettings(), name), int):
-        common["label"] += " where nobody sets it" if name == "max_participants" else ""
+        # The limits above have the same words.
+        common["label"] = f"{wording.label} unless somebody sets it, in {wording.unit}"
         return forms.IntegerField(**common, min_value=0, widget=UnfoldAdminIntegerFieldWidget)
     if name == "welcome_message":
         return forms.CharField(**common, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}))
