@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
@@ -26,6 +27,8 @@ from events.log import SYSTEM, Actor
 from events.models import Event
 from organizations.models import Organization, Person
 from organizations.upsert import upsert
+from recordings.meetings import held, note_running
+from recordings.models import Meeting, MeetingServer, Room
 
 THREADS = 40
 
@@ -214,6 +217,48 @@ def undone_while_a_student_arrives() -> dict[str, Any]:
             outcomes["kept"] += 1
         else:
             wrong.append(f"{arrival!r}, {undoing!r}, {rows}")
+    return {"wrong": wrong, "outcomes": outcomes}
+
+
+def undone_while_a_session_starts() -> dict[str, Any]:
+    """Either the copy is gone and no session is there, or it stays with its session and the event."""
+    parent = parent_course("held", 3)
+    server = MeetingServer.objects.create(
+        organization=parent.organization, name="main", url="https://meet.example", api_key="key", api_secret="secret"
+    )
+    Room.objects.create(course=parent, slug="room", title="Room", server=server)
+    outcomes = {"gone": 0, "kept": 0}
+    wrong = []
+    for number in range(25):
+        copy = copy_course(parent, code=f"held-{number}", actor=SYSTEM)
+        room_id = copy.rooms.get().pk
+
+        def start(room_id: UUID = room_id, number: int = number) -> str:
+            with transaction.atomic():
+                room = held(room_id)
+                if room is None:
+                    return "no room"
+                note_running(room, server, f"session-{number}", started_at=None)
+            return "started"
+
+        def undo(copy: Course = copy, wait: float = number / 5000) -> str:
+            time.sleep(wait)
+            undo_copy(copy, SYSTEM)
+            return "undone"
+
+        starting, undoing = at_once([start, undo])
+        rows = (
+            Course.objects.filter(pk=copy.pk).count(),
+            Meeting.objects.filter(session_id=f"session-{number}").count(),
+            Event.objects.filter(type="meeting.started", data__room=str(room_id)).count(),
+        )
+        not_started = starting == "no room" or isinstance(starting, DatabaseError)
+        if undoing == "undone" and not_started and rows == (0, 0, 0):
+            outcomes["gone"] += 1
+        elif isinstance(undoing, CopyNotUndoneError) and starting == "started" and rows == (1, 1, 1):
+            outcomes["kept"] += 1
+        else:
+            wrong.append(f"{starting!r}, {undoing!r}, {rows}")
     return {"wrong": wrong, "outcomes": outcomes}
 
 

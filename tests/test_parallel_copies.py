@@ -14,6 +14,7 @@ SCENES = (
     "one_code_by_hand",
     "while_the_parent_is_edited",
     "undone_while_a_student_arrives",
+    "undone_while_a_session_starts",
 )
 
 
@@ -50,5 +51,11 @@ def test_a_copy_holds_what_the_parent_held_at_one_moment(scenes):
 
 def test_undoing_and_an_arrival_do_not_mix(scenes):
     scene = scenes["undone_while_a_student_arrives"]
+    assert scene["wrong"] == []
+    assert sum(scene["outcomes"].values()) == 25
+
+
+def test_undoing_and_a_session_do_not_mix(scenes):
+    scene = scenes["undone_while_a_session_starts"]
     assert scene["wrong"] == []
     assert sum(scene["outcomes"].values()) == 25
