@@ -16,7 +16,6 @@ import secrets
 import shutil
 import signal
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import threading
@@ -34,7 +33,8 @@ import psycopg2
 
 from tests.faults import Faults, serve_faulty
 from tests.loopback import Gradebook, Received, Reply
-from tests.stack import Stack, database, free_port
+from tests.own_redis import OwnRedis
+from tests.stack import Stack, database
 
 KEY, SECRET = "chaos-key", "chaos-secret-long-enough"
 WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"chaos" * 6).decode()
@@ -138,30 +138,6 @@ class Receiver:
                 return Reply(400)
             self.bodies[headers["webhook-id"]].append(received.body)
         return Reply(204)
-
-
-class OwnRedis:
-    """A Redis that may be stopped."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port, self.folder = free_port(), folder
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)],
-            stdout=subprocess.DEVNULL,
-        )
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
 
 
 class Look:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,8 @@ import requests
 from lti.v1p1.oauth1 import sign_form
 from tests.launching import STUDENT
 from tests.loopback import serve_gradebook
-from tests.stack import Stack, database, free_port, running_stack
+from tests.own_redis import OwnRedis
+from tests.stack import Stack, database, running_stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("crash")]
 
@@ -126,32 +126,11 @@ def test_a_worker_killed_several_times_loses_no_grade_and_turns_none_back(databa
         assert '"failed"' not in shell(stack, STATES)
 
 
-class Redis:
-    """A Redis of our own, that may be stopped."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self.folder = folder
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)],
-            stdout=subprocess.DEVNULL,
-        )
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-
 @pytest.fixture
-def redis(tmp_path) -> Iterator[Redis]:
+def redis(tmp_path) -> Iterator[OwnRedis]:
     if shutil.which("redis-server") is None:
         pytest.skip("no redis-server")
-    running = Redis(tmp_path)
+    running = OwnRedis(tmp_path)
     running.start()
     yield running
     running.stop()
@@ -161,7 +140,7 @@ def test_scores_saved_while_redis_is_away_arrive_afterwards(redis, tmp_path):
     people = 60
     with (
         serve_gradebook({KEY: SECRET}) as gradebook,
-        running_stack(tmp_path, REDIS_URL=f"redis://127.0.0.1:{redis.port}/0", VAR_DIR=str(tmp_path / "var")) as stack,
+        running_stack(tmp_path, REDIS_URL=redis.url, VAR_DIR=str(tmp_path / "var")) as stack,
     ):
         shell(stack, MAKE.format(key=KEY, secret=SECRET, url=gradebook.url, people=people))
         stack.start_worker()
@@ -199,7 +178,7 @@ def test_launches_and_grading_go_on_while_redis_is_away(redis, tmp_path):
             }
         ]
     }
-    redis_url = f"redis://127.0.0.1:{redis.port}/0"
+    redis_url = redis.url
     with (
         serve_gradebook({KEY: SECRET}) as gradebook,
         running_stack(tmp_path, REDIS_URL=redis_url, VAR_DIR=str(tmp_path / "var")) as stack,

@@ -1,9 +1,7 @@
 """Several people at once at a course's LTI/LMS page: one of them wins, the others are told, and launches go on."""
 
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from threading import Barrier
 
 import pytest
 from django.db import connection
@@ -16,6 +14,7 @@ from courses.models import Course, ResourceLink
 from events.log import SYSTEM
 from events.models import Event
 from grades.models import GradebookCell, Score
+from tests.at_once import at_once
 from tests.factories import AssignmentFactory, MembershipFactory
 from tests.launching import STUDENT, TEACHER, launch
 from tests.visiting import Visitor
@@ -24,21 +23,6 @@ pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(connection.vendor == "sqlite", reason="the tests' SQLite is in memory, and has one writer"),
 ]
-
-
-def at_once(calls):
-    """The results of all calls, begun at the same moment, each in a thread with a connection of its own."""
-    barrier = Barrier(len(calls))
-
-    def run(call):
-        barrier.wait()
-        try:
-            return call()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(run, calls))
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """Several people at once at the gradebook: nothing is released, written or sent twice, and nobody waits for ever."""
 
-from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from threading import Barrier
 
 import pytest
 from django.db import connection
@@ -16,6 +14,7 @@ from events.models import Delivery, Event
 from grades.models import Score
 from grades.scores import record_score
 from launches.tests.test_gradebook import enrolled, graded
+from tests.at_once import at_once
 from tests.factories import AssignmentFactory, MembershipFactory
 
 pytestmark = [
@@ -24,21 +23,6 @@ pytestmark = [
 ]
 
 PEOPLE = 5
-
-
-def at_once(calls):
-    """The results of all calls, begun at the same moment, each in a thread with a connection of its own."""
-    barrier = Barrier(len(calls))
-
-    def run(call):
-        barrier.wait()
-        try:
-            return call()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(run, calls))
 
 
 @pytest.fixture
