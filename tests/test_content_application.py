@@ -211,7 +211,17 @@ def test_a_hand_off_is_believed_once(signed):
         {"signing_key": "a shared secret that is long enough for HS256", "algorithm": "HS256"},
         {"signing_key": rsa.generate_private_key(public_exponent=65537, key_size=2048)},
     ],
-    ids=["audience", "issuer", "expired", "no-id", "no-return-url", "foreign-scores-url", "script-url", "shared-secret", "foreign-key"],
+    ids=[
+        "audience",
+        "issuer",
+        "expired",
+        "no-id",
+        "no-return-url",
+        "foreign-scores-url",
+        "script-url",
+        "shared-secret",
+        "foreign-key",
+    ],
 )
 def test_other_hand_offs_are_refused(signed, changes):
     hand_offs, token = signed
