@@ -18,9 +18,9 @@ from organizations.tenancy import scope_of
 
 PAGE, UNDO_PAGE = "course-copy", "course-copy-undo"
 COPIED = (
-    "Copied are the modules, the assignments (with the same constant keys, and with their dates as they are) and the "
-    "settings. People, work, grades, LMS links and the course LMS URL are not, and course copy at launch is off in the "
-    "copy."
+    "Copied are the modules, the assignments (with the same constant keys, and with their dates as they are), the "
+    "rooms of live sessions (with addresses of their own) and the settings. People, work, grades, sessions and "
+    "recordings, LMS links and the course LMS URL are not, and course copy at launch is off in the copy."
 )
 
 

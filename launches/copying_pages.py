@@ -25,6 +25,7 @@ from events.log import Actor, EventType
 from events.models import Event
 from launches.course_access import CourseAccess
 from launches.forms import CopyForm
+from recordings.models import Room
 
 COPIES_SHOWN = 20
 # Within this time, the same form sent again is a double click: it leads to the copy that was made.
@@ -57,6 +58,7 @@ def copy_page(request: HttpRequest, access: CourseAccess) -> HttpResponse:
         "assignment_count": contents["count"],
         "dated_count": contents["dated"],
         "module_count": course.modules.count(),
+        "room_count": Room.objects.filter(course=course).count(),
         "copies": [(copy, access.url("copied", copy_id=copy.pk)) for copy in copies[:COPIES_SHOWN]],
         "more": max(0, copies.count() - COPIES_SHOWN),
         "undone": "undone" in request.GET,

@@ -14,7 +14,7 @@ from courses.models import Course, Enrolment, LmsCourse, Submission
 from events.log import SYSTEM, Actor
 from events.models import Event
 from organizations.models import Membership
-from tests.factories import AssignmentFactory, CourseFactory, MembershipFactory, PersonFactory, UserFactory
+from tests.factories import AssignmentFactory, CourseFactory, MembershipFactory, PersonFactory, RoomFactory, UserFactory
 from tests.visiting import mentor, student, teacher, text_of
 
 pytestmark = pytest.mark.django_db
@@ -71,6 +71,14 @@ def test_the_form_says_what_is_copied_and_proposes(member, course):
         assert said in words
     empty = CourseFactory(organization=course.organization)
     assert "No assignment: this course has none yet" in text_of(member.get("course-copy", empty.pk))
+
+
+def test_the_form_names_the_rooms(member, course):
+    assert "live sessions" not in text_of(member.get("course-copy", course.pk))
+    RoomFactory(course=course)
+    text = text_of(member.get("course-copy", course.pk))
+    assert "1 room of live sessions, each with a URL of its own" in text
+    assert "Sessions that were held" in text
 
 
 def test_a_member_copies_and_undoes(member, course):
