@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
-from django.utils import timezone
 
 from events.deliveries import cancel_webhooks
 from events.event_types import EVENTS
@@ -217,9 +216,7 @@ def rotate_secret(endpoint: WebhookEndpoint, overlap: timedelta, actor: Actor, s
         fresh = WebhookEndpoint.objects.select_for_update(no_key=True).get(pk=endpoint.pk)
         if secret and secret == fresh.secret:
             raise EndpointError("secret", "is the present one already")
-        fresh.previous_secret = fresh.secret if overlap else ""
-        fresh.previous_secret_expires_at = timezone.now() + overlap if overlap else None
-        fresh.secret = secret or new_webhook_secret()
+        fresh.replace_secret(secret or new_webhook_secret(), overlap)
         fresh.save(update_fields=["secret", "previous_secret", "previous_secret_expires_at"])
         _record(fresh, EventType.KEY_ROTATED, actor, {"overlap_seconds": int(overlap.total_seconds())})
     for name in ("secret", "previous_secret", "previous_secret_expires_at"):

@@ -9,6 +9,7 @@ from django.utils import timezone
 from organizations.encryption import EncryptedTextField
 from organizations.identifiers import uuid7
 from organizations.models import Organization
+from organizations.rotation import RotatingSecret
 
 
 class Event(models.Model):
@@ -42,7 +43,7 @@ def new_webhook_secret() -> str:
     return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-class WebhookEndpoint(models.Model):
+class WebhookEndpoint(RotatingSecret):
     """Where an organization wants its events told to (Standard Webhooks 1.0).
 
     `event_types` holds "*" or the names of event types. `disabled_reason` says in words why the platform switched it
@@ -55,8 +56,6 @@ class WebhookEndpoint(models.Model):
     description = models.CharField(max_length=255, blank=True)
     event_types = models.JSONField(default=list)
     secret = EncryptedTextField(default=new_webhook_secret)
-    previous_secret = EncryptedTextField(blank=True, default="", editable=False)
-    previous_secret_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
     enabled = models.BooleanField(default=True)
     disabled_reason = models.CharField(max_length=500, blank=True, editable=False)
     failing_since = models.DateTimeField(null=True, blank=True, editable=False)
@@ -75,9 +74,8 @@ class WebhookEndpoint(models.Model):
 
     def valid_secrets(self) -> list[str]:
         """The secrets to sign with: the current one, and while its overlap lasts the one before."""
-        expires = self.previous_secret_expires_at
-        both = bool(self.previous_secret) and expires is not None and expires > timezone.now()
-        return [self.secret, self.previous_secret] if both else [self.secret]
+        previous = self.valid_previous_secret()
+        return [self.secret] if previous is None else [self.secret, previous]
 
 
 class Delivery(models.Model):

@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 from django.db import transaction
-from django.utils import timezone
 
 from organizations.identifiers import random_token
 from organizations.models import LtiKey, User
@@ -41,10 +40,8 @@ def reset_secret(key: LtiKey, overlap: timedelta, actor: User | None) -> str:
         # no_key: launches insert rows that refer to the key, and must not wait for its owner.
         fresh = LtiKey.objects.select_for_update(no_key=True).get(pk=key.pk)
         secret = random_token()
-        fresh.previous_secret = fresh.secret if overlap else ""
-        fresh.previous_secret_expires_at = timezone.now() + overlap if overlap else None
+        fresh.replace_secret(secret, overlap)
         fresh.previous_secret_last_used_at = fresh.last_used_at if overlap else None
-        fresh.secret = secret
         fresh.last_used_at = None
         fresh.save(
             update_fields=[

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from organizations.encryption import EncryptedTextField
 from organizations.identifiers import random_token, uuid7
+from organizations.rotation import RotatingSecret
 from organizations.time_zones import time_zone_validator
 
 # Moodle HTML-escapes a key before it looks it up, so `&`, `<`, `>` and quotes break every outcome call (moodle.md 12).
@@ -196,7 +197,7 @@ class Installation(models.Model):
         return self.name
 
 
-class LtiKey(models.Model):
+class LtiKey(RotatingSecret):
     """An LTI 1.1 consumer key with its shared secret, and a second secret while rotating (A19)."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -206,8 +207,6 @@ class LtiKey(models.Model):
         max_length=255, unique=True, default=random_token, validators=[consumer_key_validator]
     )
     secret = EncryptedTextField("shared secret", default=random_token)
-    previous_secret = EncryptedTextField(blank=True, default="", editable=False)
-    previous_secret_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
     enabled = models.BooleanField(default=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     previous_secret_last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -221,12 +220,6 @@ class LtiKey(models.Model):
 
     def __str__(self) -> str:
         return self.consumer_key
-
-    def valid_previous_secret(self) -> str | None:
-        """The secret being rotated out, while its overlap lasts."""
-        if not self.previous_secret or self.previous_secret_expires_at is None:
-            return None
-        return self.previous_secret if self.previous_secret_expires_at > timezone.now() else None
 
     def secrets_by_use(self) -> list[str]:
         """The valid secrets, first the one that the LMS used last: that is the one that it knows (A19)."""

@@ -146,7 +146,7 @@ def test_scores_saved_while_redis_is_away_arrive_afterwards(redis, tmp_path):
         stack.start_worker()
         stack.start_beat()
         shell(stack, RECORD.format(add=1))
-        stack.wait_for(lambda: gradebook.last() == expected(1, people), 40)
+        stack.wait_for(lambda: gradebook.last() == expected(1, people), 120)
         redis.stop()
         started = time.monotonic()
         shell(stack, RECORD.format(add=25))
