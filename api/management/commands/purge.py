@@ -11,8 +11,8 @@ class Command(BaseCommand):
     help = (
         "Deletes launches and their nonces (by the organization's days, else LAUNCH_LOG_DAYS), counts of refusals, "
         "events older than 400 days, expired sessions, answers kept for idempotency keys (24 hours), deliveries that "
-        "are over (DELIVERY_LOG_DAYS; the latest of every gradebook cell stays), and mails of 30 days ago. Beat does "
-        "the same every hour."
+        "are over (DELIVERY_LOG_DAYS; the latest of every gradebook cell stays), mails of 30 days ago, and notes of "
+        "hosts that were silent (7 days). Beat does the same every hour."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -20,5 +20,6 @@ class Command(BaseCommand):
         self.stdout.write(
             f"Deleted {forgotten.launches} launches, {forgotten.refusal_tallies} counts of refusals, "
             f"{forgotten.events} events, {forgotten.sessions} expired sessions, {forgotten.answers} answers "
-            f"kept for idempotency keys, {forgotten.deliveries} deliveries and {forgotten.mails} mails."
+            f"kept for idempotency keys, {forgotten.deliveries} deliveries, {forgotten.mails} mails "
+            f"and {forgotten.silent_hosts} notes of silent hosts."
         )
