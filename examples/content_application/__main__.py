@@ -146,9 +146,7 @@ class Handler(BaseHTTPRequestHandler):
                 return self._problem(HTTPStatus.FORBIDDEN, str(refused))
         work = self.application.find(form.get("work", ""))
         if work is None or where not in ("/finish", "/look"):
-            return self._problem(
-                HTTPStatus.NOT_FOUND, "This work is gone. Open it again from your course."
-            )
+            return self._problem(HTTPStatus.NOT_FOUND, "This work is gone. Open it again from your course.")
         if where == "/look":
             return self._page(page_of(work))
         return self._finish(work, form.get("points", ""))
