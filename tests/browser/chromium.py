@@ -92,15 +92,26 @@ def tool_frame(page: Page) -> Frame:
 
 @contextmanager
 def open_browser(
-    playwright: Playwright, stack: Stack, profile: Path, cookies: Cookies = "allowed", **options: object
+    playwright: Playwright,
+    stack: Stack,
+    profile: Path,
+    cookies: Cookies = "allowed",
+    *,
+    frames_together: bool = False,
+    **options: object,
 ) -> Iterator[Browser]:
-    """A Chromium whose profile lies in this folder."""
+    """A Chromium whose profile lies in this folder.
+
+    With `frames_together` frames of other sites share their page's process: where the LMS and the platform change
+    places in a frame quickly, Playwright at times loses the frame that Chromium shows. What cookies and messages may
+    do is the same; fields in such frames, though, now and then count as hidden.
+    """
     (profile / "Default").mkdir(parents=True, exist_ok=True)
     (profile / "Default" / "Preferences").write_text(json.dumps(preferences(cookies, stack)), encoding="utf-8")
     context = playwright.chromium.launch_persistent_context(
         profile,
         executable_path=executable(),
-        args=["--no-sandbox"],
+        args=["--no-sandbox", *(["--disable-site-isolation-trials"] if frames_together else [])],
         **{"viewport": {"width": 1280, "height": 900}, **options},  # type: ignore[arg-type]
     )
     try:

@@ -26,7 +26,7 @@ def last_launch(stack: Stack) -> str:
 @pytest.mark.parametrize("way", ["moodle", "canvas", "blackboard", "brightspace"])
 def test_launch_in_a_frame_of_another_site(browse: OpenBrowser, stack: Stack, cookies: Cookies, way: str) -> None:
     stack.launch_as("first-bug", way)
-    browser = browse(cookies)
+    browser = browse(cookies, frames_together=True)
     page = browser.be("Grace")
     for _ in range(2):
         frame = browser.open_link(page, BUG)
@@ -46,7 +46,7 @@ def test_launch_by_what_the_lms_keeps(browse: OpenBrowser, stack: Stack, way: st
     """No cookie comes back in the frame; the LMS's storage proves the browser, and the page opens by its ticket."""
     stack.launch_as("first-bug", way)
     stack.behave(spelling, switch="storage")
-    browser = browse("refused_in_frame")
+    browser = browse("refused_in_frame", frames_together=True)
     browser.expected = ("401 (Unauthorized)", "404 (Not Found)")
     page = browser.be("Grace")
     before = len(stack.api("/launches?limit=100")["items"])
@@ -67,7 +67,7 @@ def test_launch_with_neither_cookie_nor_storage(browse: OpenBrowser, stack: Stac
     """The new window begins the login anew: nothing is believed on the state alone."""
     stack.launch_as("first-bug", "canvas")
     stack.behave("off", switch="storage")
-    browser = browse("refused_in_frame")
+    browser = browse("refused_in_frame", frames_together=True)
     browser.expected = ("401 (Unauthorized)", "404 (Not Found)")
     page = browser.be("Grace")
     before = stack.api("/launches?limit=100")["items"]
@@ -88,7 +88,7 @@ def test_launch_with_neither_cookie_nor_storage(browse: OpenBrowser, stack: Stac
 def test_a_hint_that_works_once_is_kept_for_the_new_window(browse: OpenBrowser, stack: Stack) -> None:
     """Moodle keeps nothing for tools and takes its hint once: where no cookie comes back it is not asked (D27)."""
     stack.launch_as("first-bug", "moodle")
-    browser = browse("refused_in_frame")
+    browser = browse("refused_in_frame", frames_together=True)
     browser.expected = ("401 (Unauthorized)",)
     page = browser.be("Grace")
     frame = browser.open_link(page, BUG)
