@@ -27,6 +27,9 @@ A loop is more than a short way of writing, because nobody has to know beforehan
 def take(page: Page, name: str) -> None:
     """Save what the page shows as docs/images/<name>.png."""
     page.wait_for_load_state("networkidle")
+    # A page behind another window shows what its frames had when it was last seen.
+    page.bring_to_front()
+    page.wait_for_timeout(500)
     page.mouse.move(0, 0)
     page.screenshot(path=IMAGES / f"{name}.png", animations="disabled")
     sys.stdout.write(f"docs/images/{name}.png\n")
@@ -50,6 +53,17 @@ def play(browser: Browser, stack: Stack) -> None:
     page.reload()
     expect(frame.get_by_role("rowheader", name="Ada Lovelace")).to_be_visible()
     take(page, "teacher-table")
+    frame.get_by_role("link", name="Gradebook", exact=True).click()
+    expect(frame.get_by_role("rowheader", name="Ada Lovelace")).to_be_visible()
+    take(page, "gradebook")
+    frame.get_by_role("link", name="Live sessions").click()
+    frame.get_by_role("link", name="Debugging together").first.click()
+    with browser.context.expect_page() as opened:
+        frame.get_by_role("button", name="Start the session").click()
+    expect(frame.get_by_role("heading", name="Live since")).to_be_visible()
+    expect(frame.get_by_text("1 person in the session")).to_be_visible(timeout=60_000)
+    take(page, "live-session")
+    opened.value.close()
 
     page.get_by_role("link", name="Gradebook").click()
     expect(page.locator("[data-cell='ada/notes']")).to_contain_text("9.5")
