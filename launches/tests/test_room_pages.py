@@ -12,7 +12,9 @@ from courses.models import Participation
 from launches.models import Launch
 from organizations.models import Membership
 from recordings.addresses import room_url
+from recordings.meeting_server import KeyRefused, ServerFailing, ServerTooSlow
 from recordings.models import AttendanceGrading, Meeting, MeetingServer, Recording, Room
+from recordings.tests.fake_server import FakeServer, use
 from tests.factories import (
     AssignmentFactory,
     AttendanceFactory,
@@ -190,6 +192,29 @@ def test_what_is_wrong_with_the_server_is_said_and_nothing_is_half_made(key, roo
             assert asked.status_code == 502
             assert words in asked.json()["problem"]
     assert not Meeting.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        (ServerTooSlow("No answer within 10 seconds."), "takes too long to answer"),
+        (KeyRefused("The server refused the API key."), "not set up correctly"),
+        (ServerFailing("HTTP 503"), "has a problem of its own"),
+    ],
+    ids=["slow", "wrong-key", "failing"],
+)
+def test_a_slow_server_and_a_wrong_key_are_said_and_a_second_try_works(key, room, monkeypatch, trouble, words):
+    server = FakeServer(trouble=trouble)
+    use(monkeypatch, lambda row: server)
+    teacher = enter(key, room, TEACHER)
+    answer = teacher.post("launch-course-room-join", room.pk)
+    assert answer.status_code == 502
+    assert words in text_of(answer)
+    assert "Try again" in text_of(answer)
+    assert not Meeting.objects.exists()
+    server.trouble = None
+    assert teacher.post("launch-course-room-join", room.pk).status_code == 200
+    assert Meeting.objects.get().is_running
 
 
 def test_a_student_cannot_start_or_end(key, room):
