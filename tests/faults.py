@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from lti.v1p1.outcomes import response as outcome_response
-from tests.loopback import Received, Reply, Server
+from tests.loopback import Received, Reply, answering
 
 LARGE = 10 * 1024 * 1024
 LONGEST_HANG = 30.0
@@ -185,12 +185,5 @@ def serve_faulty(
             except OSError:
                 self.close_connection = True  # the client is gone
 
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with answering(Handler) as url:
+        yield url

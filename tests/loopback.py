@@ -167,6 +167,20 @@ def serve_gradebook(secrets: dict[str, str], *, delay: float = 0.0, **manners: A
 
 
 @contextmanager
+def answering(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The URL of a server whose requests are handled so."""
+    server = Server(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
 def trickling(seconds: float = 0.1) -> Iterator[str]:
     """The URL of a server that answers 200 to whatever comes, and then one byte every so many seconds without end."""
     stopped = threading.Event()
@@ -187,13 +201,8 @@ def trickling(seconds: float = 0.1) -> Iterator[str]:
         def log_message(self, *args: Any) -> None:
             pass
 
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        stopped.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with answering(Handler) as url:
+        try:
+            yield url
+        finally:
+            stopped.set()
